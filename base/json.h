@@ -1,0 +1,55 @@
+/* base/json.h: JSON requests declare their fields; reading, range checks and the
+ * error text come from the table (jansson underneath). Writing is a small streaming
+ * writer, so answers need no tree.
+ */
+#ifndef LEAT_BASE_JSON_H
+#define LEAT_BASE_JSON_H
+
+#include <jansson.h>
+
+#include "base/buf.h"
+#include "base/err.h"
+
+/* Parses with limits: depth 32, duplicate keys refused. NULL and *err on failure.
+ * The caller json_decref()s it. */
+json_t *json_parse(struct slice text, struct err *err);
+
+enum json_need { JSON_OPTIONAL, JSON_REQUIRED };
+
+/* Reads `value` of the field into `out`; `limit` is the reader's own maximum. */
+typedef enum rc (*json_field_reader)(json_t *value, void *out, int64_t limit, struct err *err);
+
+struct json_field {
+    const char *name;
+    enum json_need need;
+    json_field_reader read;
+    void *out;      /* untouched when an optional field is absent or null */
+    int64_t limit;
+};
+
+/* RC_BAD_INPUT: `field "name": expected ..., got ...`. Unknown fields are ignored. */
+MUST_CHECK enum rc json_read(json_t *object, const struct json_field *fields, size_t n,
+                             struct err *err);
+
+enum rc json_text(json_t *v, void *out, int64_t max, struct err *err);   /* char **, xstrdup */
+enum rc json_u32(json_t *v, void *out, int64_t max, struct err *err);    /* uint32_t * */
+enum rc json_i64(json_t *v, void *out, int64_t max, struct err *err);    /* int64_t *, |v| <= max */
+enum rc json_double(json_t *v, void *out, int64_t max, struct err *err); /* double * */
+enum rc json_flag(json_t *v, void *out, int64_t max, struct err *err);   /* bool * */
+
+/* Writer. Keys and texts are escaped; invalid UTF-8 becomes U+FFFD. Check buf_ok() at the end. */
+struct json_out {
+    struct buf *to;
+    bool comma;
+};
+
+struct json_out json_out_of(struct buf *to);
+void jo_open(struct json_out *j, const char *key, char bracket); /* '{' or '['; key NULL in arrays */
+void jo_close(struct json_out *j, char bracket);                 /* '}' or ']' */
+void jo_text(struct json_out *j, const char *key, const char *value); /* NULL writes null */
+void jo_slice(struct json_out *j, const char *key, struct slice value);
+void jo_int(struct json_out *j, const char *key, int64_t value);
+void jo_real(struct json_out *j, const char *key, double value, int decimals);
+void jo_flag(struct json_out *j, const char *key, bool value);
+
+#endif
