@@ -1,0 +1,26 @@
+/* wire/profiles.h: video profiles by preset name and from JSON.
+ * Source: video.md 5.   Threads: pure. */
+#ifndef LEAT_WIRE_PROFILES_H
+#define LEAT_WIRE_PROFILES_H
+
+#include "base/err.h"
+#include "base/json.h"
+#include "media/profile.h"
+
+/* False for an unknown name. P144p25fps16x9 exists but is not selectable, as in the reference. */
+bool profile_preset(struct slice name, struct profile *out);
+
+/* -transcodingOptions: a readable file holds a JSON array, otherwise preset names separated by
+ * commas (unknown ones are skipped and listed in *skipped when not NULL; the caller frees it).
+ * RC_BAD_INPUT: `No transcoding profiles found` or the JSON's fault by index and field. */
+MUST_CHECK enum rc profiles_from_option(const char *value, struct profile out[MAX_PROFILES],
+                                        size_t *n, char **skipped, struct err *err);
+
+MUST_CHECK enum rc profiles_from_json(json_t *array, struct profile out[MAX_PROFILES], size_t *n,
+                                      struct err *err);
+
+/* "video/mp2t", ".ts" */
+const char *container_mime(enum container c);
+const char *container_ext(enum container c);
+
+#endif
