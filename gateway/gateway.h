@@ -1,0 +1,63 @@
+/* gateway/gateway.h: takes streams in, has them transcoded, puts them on air.
+ *
+ * One process: RTMP server, media HTTP server (push, playback, page), candidates and
+ * sessions with orchestrators. The way of a segment is design.md 4; modules in reading
+ * order are in gateway/README.md.   Threads: loop.
+ */
+#ifndef LEAT_GATEWAY_GATEWAY_H
+#define LEAT_GATEWAY_GATEWAY_H
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "media/profile.h"
+#include "net/http_server.h"
+#include "net/loop.h"
+
+struct gateway;
+
+struct gateway_conf {
+    const char *rtmp_addr;          /* "127.0.0.1:1935"; port 0 picks one */
+    const char *http_addr;          /* "127.0.0.1:9935" */
+    bool http_ingest;
+    const char *const *orch_uris;   /* complete URIs, NULL ends; may be empty */
+    const char *orch_webhook_url;   /* NULL: none; wins over orch_uris */
+    const char *min_version;        /* -orchMinLivepeerVersion, "" */
+    const char *const *blocklist;   /* -orchBlocklist, lowercase without 0x, NULL ends */
+    int discovery_timeout_ms;       /* 500 */
+    int extra_nodes;
+    const struct profile *profiles; /* what each stream is transcoded to */
+    size_t n_profiles;
+    int max_attempts;               /* <= 0: do not transcode */
+    int max_sessions;               /* live streams at once */
+    const char *data_dir;
+    int reconnect_grace_ms;         /* a publisher that was cut off may return: 60000 */
+    bool current_manifest;
+    const char *version;
+    /* Requests on the media port that are not the gateway's: the page. NULL: 404. */
+    http_handler fallback;
+    void *fallback_arg;
+};
+
+/* NULL and *err: a port in use (says which flag), data directory. */
+struct gateway *gateway_start(struct loop *l, const struct gateway_conf *conf, struct err *err);
+void gateway_stop(struct gateway *g);   /* publishers are told goodbye is not theirs; frees */
+
+/* For pages, leat status and tests. Shape in doc/status.md:
+ * { "streams":[{ "name","state":"live|waiting|ended","ingest":"rtmp|push","encoder","since_ms",
+ *     "source":{"codec","width","height","fps","bitrate"},
+ *     "segments","in_flight","reconnects",
+ *     "renditions":[{"name","width","height","fps","bitrate","last_segment","gaps",
+ *                    "orchestrator","round_trip_ms","ratio"}],
+ *     "troubles":[{"at_ms","text","segment"}] }],
+ *   "orchestrators":[{"uri","state":"ready|suspended|unreachable|...","reason","latency_ms",
+ *                     "in_flight","segments","failures","capabilities_missing"}],
+ *   "rtmp_addr","http_addr" } */
+void gateway_status(struct gateway *g, struct buf *json);
+
+/* A picture of what is live: the stream's newest source segment, for thumbnails made by the
+ * page's player. NULL when none. */
+bool gateway_is_ready(struct gateway *g, struct buf *why);
+const char *gateway_rtmp_addr(const struct gateway *g);
+const char *gateway_http_addr(const struct gateway *g);
+
+#endif
