@@ -78,6 +78,9 @@ struct playback_segment {
 MUST_CHECK enum rc playback_segment_add(struct playback_stream *s, int rendition,
                                         const struct playback_segment *seg, struct err *err);
 
+/* ENDLIST on this rendition's playlist: its last segment is in. */
+void playback_rendition_end(struct playback_stream *s, int rendition);
+
 /* ENDLIST on all playlists; viewers can fetch the rest for the window's length, then 404. */
 void playback_stream_end(struct playback_stream *s);
 

@@ -1,0 +1,172 @@
+#include "gateway/gateway.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/metric.h"
+#include "gateway/live.h"
+#include "gateway/metrics.h"
+
+enum { MAX_METRICS_BYTES = 8 * 1024 * 1024 };
+
+static void answer_ready(struct gateway *g, struct http_exchange *x)
+{
+    struct buf why;
+
+    buf_init(&why, 64 * 1024);
+    if (gateway_is_ready(g, &why))
+        http_answer(x, 200, "text/plain; charset=utf-8", SLICE_LIT("ready\n"));
+    else
+        http_answer(x, 503, "text/plain; charset=utf-8", buf_slice(&why));
+    buf_cleanup(&why);
+}
+
+static void answer_metrics(struct http_exchange *x)
+{
+    struct buf text;
+
+    buf_init(&text, MAX_METRICS_BYTES);
+    metric_write_all(&text);
+    http_answer(x, 200, "text/plain; version=0.0.4; charset=utf-8", buf_slice(&text));
+    buf_cleanup(&text);
+}
+
+static bool is_under(struct slice path, const char *prefix)
+{
+    return slice_has_prefix(path, prefix);
+}
+
+static void on_request(struct http_exchange *x, void *arg)
+{
+    struct gateway *g = arg;
+    const struct http_request *r = http_request(x);
+
+    if (is_under(r->path, "/live/") && g->conf.http_ingest)
+        intake_push(g, x);
+    else if (playback_handle(g->playback, x))
+        return;
+    else if (slice_eq_str(r->path, "/healthz"))
+        http_answer(x, 200, NULL, slice_of(NULL, 0));
+    else if (slice_eq_str(r->path, "/readyz"))
+        answer_ready(g, x);
+    else if (slice_eq_str(r->path, "/metrics") && r->peer_is_loopback)
+        answer_metrics(x);
+    else if (g->conf.fallback)
+        g->conf.fallback(x, g->conf.fallback_arg);
+    else
+        http_answer(x, 404, "text/plain; charset=utf-8", SLICE_LIT("not found\n"));
+}
+
+static void on_candidates_change(void *arg)
+{
+    struct gateway *g = arg;
+    size_t at = 0;
+    void *value;
+
+    while (map_next(g->lives, &at, NULL, &value)) {
+        struct live *l = value;
+
+        if (l->routing)
+            routing_refresh(l->routing);
+    }
+}
+
+static void on_store_open(const struct err *err, void *arg)
+{
+    (void)arg;
+    if (err)
+        log_peer(NULL, "stream numbers will not survive a restart: %s", err->text);
+}
+
+static enum rc open_http(struct gateway *g, struct err *err)
+{
+    const struct http_server_conf conf = {
+        .listen = {.addr = g->conf.http_addr, .max_connections = 16384},
+        .on_request = on_request,
+        .arg = g};
+
+    g->http = http_server_open(g->loop, &conf, err);
+    if (g->http)
+        return RC_OK;
+    if (err->code == RC_EXISTS)
+        return err_wrap(err, err->code,
+                        "-httpAddr %s is taken by another program; stop it or choose another port",
+                        g->conf.http_addr);
+    return err_wrap(err, err->code, "-httpAddr %s", g->conf.http_addr);
+}
+
+struct gateway *gateway_start(struct loop *l, const struct gateway_conf *conf, struct err *err)
+{
+    const struct playback_conf playback = {.current_manifest = conf->current_manifest};
+    struct gateway *g = xcalloc(1, sizeof(*g));
+
+    g->loop = l;
+    g->conf = *conf;
+    g->lives = map_new();
+    g->playback = playback_new(l, &playback);
+    metrics_init(conf->max_sessions);
+    if (open_http(g, err) != RC_OK || intake_rtmp_open(g, err) != RC_OK) {
+        gateway_stop(g);
+        return NULL;
+    }
+    g->client = http_client_new(l);
+    g->web = web_new(l);
+    g->store = store_open(l, conf->data_dir, on_store_open, g);
+    g->candidates = candidates_new(l, g->web, conf->orch_uris, conf->orch_webhook_url,
+                                   on_candidates_change, g);
+    return g;
+}
+
+void gateway_stop(struct gateway *g)
+{
+    size_t at = 0;
+    void *l;
+
+    if (!g)
+        return;
+    if (g->rtmp)
+        rtmp_server_close(g->rtmp);
+    while (map_next(g->lives, &at, NULL, &l))
+        live_free(l);
+    if (g->http)
+        http_server_close(g->http);
+    playback_free(g->playback);
+    candidates_free(g->candidates);
+    store_close(g->store);
+    if (g->client)
+        http_client_free(g->client);
+    if (g->web)
+        web_free(g->web);
+    map_free(g->lives);
+    free(g);
+}
+
+int gateway_count_live(const struct gateway *g)
+{
+    size_t at = 0;
+    void *value;
+    int n = 0;
+
+    while (map_next(g->lives, &at, NULL, &value))
+        n += ((struct live *)value)->state != LIVE_ENDED;
+    return n;
+}
+
+bool gateway_is_ready(struct gateway *g, struct buf *why)
+{
+    if (!candidates_count(g->candidates) && g->conf.max_attempts > 0 && g->conf.n_profiles)
+        buf_str(why, "no orchestrator is known: give -orchAddr or -orchWebhookUrl\n");
+    if (candidates_trouble(g->candidates)[0] && !candidates_count(g->candidates))
+        buf_printf(why, "%s\n", candidates_trouble(g->candidates));
+    return why->n == 0;
+}
+
+const char *gateway_rtmp_addr(const struct gateway *g)
+{
+    return g->rtmp ? rtmp_server_addr(g->rtmp) : "";
+}
+
+const char *gateway_http_addr(const struct gateway *g)
+{
+    return listener_addr(http_server_listener(g->http));
+}

@@ -1,0 +1,33 @@
+/* gateway/gateway_int.h: what the gateway's own files share; nobody else includes it. */
+#ifndef LEAT_GATEWAY_GATEWAY_INT_H
+#define LEAT_GATEWAY_GATEWAY_INT_H
+
+#include "base/json.h"
+#include "base/map.h"
+#include "gateway/candidates.h"
+#include "gateway/gateway.h"
+#include "media/rtmp/rtmp_server.h"
+#include "net/http_client.h"
+#include "output/playback.h"
+#include "store/store.h"
+
+struct gateway {
+    struct loop *loop;
+    struct gateway_conf conf;
+    struct http_server *http;
+    struct rtmp_server *rtmp;
+    struct http_client *client;
+    struct web *web;
+    struct store *store;
+    struct playback *playback;
+    struct candidates *candidates;
+    struct map *lives;          /* name -> struct live, ENDED ones included until forgotten */
+};
+
+/* intake_rtmp.c, intake_push.c */
+enum rc intake_rtmp_open(struct gateway *g, struct err *err);
+void intake_push(struct gateway *g, struct http_exchange *x);
+
+int gateway_count_live(const struct gateway *g);
+
+#endif

@@ -1,0 +1,594 @@
+#include "gateway/live.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "gateway/metrics.h"
+#include "gateway/segmenter.h"
+#include "gateway/viewers.h"
+
+#define SPACE_NUMBERS "stream.numbers"
+
+/* --- states --- */
+
+static void on_air(struct live *l);
+static void wait_for_return(struct live *l);
+static void back_on_air(struct live *l);
+static void finish(struct live *l);
+static void forget(struct live *l);
+
+static const struct move {
+    enum live_state from;
+    enum live_event on;
+    enum live_state to;
+    void (*act)(struct live *l);
+} moves[] = {
+    {LIVE_OPENING, LIVE_READY, LIVE_ON, on_air},
+    {LIVE_ON, LIVE_CUT, LIVE_WAITING, wait_for_return},
+    {LIVE_ON, LIVE_GOODBYE, LIVE_ENDED, finish},
+    {LIVE_ON, LIVE_TIME_UP, LIVE_ENDED, finish},
+    {LIVE_WAITING, LIVE_RETURNED, LIVE_ON, back_on_air},
+    {LIVE_WAITING, LIVE_TIME_UP, LIVE_ENDED, finish},
+    {LIVE_WAITING, LIVE_GOODBYE, LIVE_ENDED, finish},
+    {LIVE_ENDED, LIVE_TIME_UP, LIVE_ENDED, forget},
+};
+
+static const char *const state_names[] = {"opening", "live", "waiting", "ended"};
+static const char *const event_names[] = {"ready", "cut", "returned", "goodbye", "time up"};
+
+void live_event(struct live *l, enum live_event ev)
+{
+    for (size_t i = 0; i < ARRAY_LEN(moves); i++)
+        if (moves[i].from == l->state && moves[i].on == ev) {
+            log_debug(&l->log, "%s: %s -> %s", event_names[ev], state_names[l->state],
+                      state_names[moves[i].to]);
+            l->state = moves[i].to;
+            moves[i].act(l); /* may free l */
+            return;
+        }
+    log_debug(&l->log, "%s ignored while %s", event_names[ev], state_names[l->state]);
+}
+
+static void tell_waiters(void *arg)
+{
+    struct live *l = arg;
+    struct live_waiter *w;
+
+    while ((w = LIST_FIRST(&l->waiters, struct live_waiter, node))) {
+        list_remove(&l->waiters, &w->node);
+        w->fn(l, w->arg);
+    }
+}
+
+static void on_timer(void *arg)
+{
+    live_event(arg, LIVE_TIME_UP);
+}
+
+void live_trouble(struct live *l, int64_t segment, const char *text)
+{
+    troubles_add(&l->troubles, segment, text);
+}
+
+/* --- what is handed to playback --- */
+
+/* So many at once that a playlist never promises a longer segment than it gets: the source's
+ * key frames decide, seen on the first segment. */
+static double target_duration(const struct live *l, const struct segment *first)
+{
+    double s = (double)first->duration / TICKS_PER_SECOND;
+
+    (void)l;
+    return MAX(round(s), (double)SEGMENT_TARGET_TICKS / TICKS_PER_SECOND);
+}
+
+static void open_playback(struct live *l, const struct segment *first)
+{
+    struct playback_stream_conf conf = {.name = l->name,
+                                        .target_duration_s = target_duration(l, first),
+                                        .first_msn = first->msn,
+                                        .discontinuity_sequence = l->discontinuities};
+    struct playback_rendition_conf source = {.name = "source", .container = first->container};
+
+    l->out = playback_stream_open(l->g->playback, &conf);
+    assert(l->out); /* one live per name, so no other stream of that name is on air */
+    l->source_rendition = playback_rendition_add(l->out, &source);
+    for (size_t i = 0; i < l->n_profiles; i++) {
+        struct playback_rendition_conf r = {.name = l->profiles[i].name,
+                                            .container = l->profiles[i].container,
+                                            .bitrate = l->profiles[i].bitrate};
+
+        l->renditions[i] = playback_rendition_add(l->out, &r);
+    }
+    metric_stream_started();
+}
+
+static void save_numbers(struct live *l)
+{
+    char text[64];
+
+    snprintf(text, sizeof(text), "%" PRId64 " %" PRId64, l->next_msn, l->discontinuities);
+    store_put(l->g->store, SPACE_NUMBERS, slice_str(l->name), slice_str(text), STORE_SOON, NULL,
+              NULL);
+}
+
+static void list_segment(struct live *l, int rendition, const struct segment *s,
+                         struct blob *media, const struct verified *is)
+{
+    struct playback_segment seg = {.msn = s->msn,
+                                   .url_seq = s->seq,
+                                   .duration = s->duration,
+                                   .discontinuity = s->discontinuity,
+                                   .wall_ms = s->wall_ms,
+                                   .media = media,
+                                   .video = is ? &is->video : &s->video,
+                                   .audio = is ? &is->audio : &s->audio,
+                                   .fps = is ? is->fps : s->fps};
+    struct err err;
+
+    if (s->container != CONTAINER_TS)
+        return; /* MP4 pushes are answered to their sender, not played */
+    if (playback_segment_add(l->out, rendition, &seg, &err) != RC_OK)
+        log_info(&l->log, "segment %" PRId64 " is not listed: %s", s->msn, err.text);
+}
+
+static void note_source(struct live *l, const struct segment *s)
+{
+    l->segments++;
+    l->bytes_in += (int64_t)s->media->n;
+    l->source_fps = s->fps;
+    l->source_bps = (int64_t)s->media->n * 8 * TICKS_PER_SECOND / s->duration;
+    metric_source_segment((double)s->duration / TICKS_PER_SECOND);
+}
+
+/* The source is on air before any orchestrator has seen it. */
+static void list_source(struct live *l, struct segment *s)
+{
+    if (s->discontinuity)
+        l->discontinuities++;
+    if (!l->out)
+        open_playback(l, s);
+    note_source(l, s);
+    list_segment(l, l->source_rendition, s, s->media, NULL);
+    save_numbers(l);
+    log_debug(&l->log, "segment=%" PRId64 " source of %zu bytes, %" PRId64 " ms", s->msn,
+              s->media->n, s->duration / 90);
+}
+
+/* --- transcoding --- */
+
+static void on_routing_change(void *arg)
+{
+    struct live *l = arg;
+
+    queue_poke(l->queue);
+}
+
+static void start_routing(struct live *l)
+{
+    struct routing_conf conf = {.loop = l->g->loop,
+                                .client = l->g->client,
+                                .candidates = l->g->candidates,
+                                .need = l->need,
+                                .blocklist = l->g->conf.blocklist,
+                                .first_wait_ms = l->g->conf.discovery_timeout_ms,
+                                .extra_nodes = l->g->conf.extra_nodes,
+                                .log = &l->log,
+                                .on_change = on_routing_change,
+                                .arg = l};
+
+    if (l->n_profiles && l->g->conf.max_attempts > 0)
+        l->routing = routing_new(&conf);
+}
+
+static void on_trouble(struct job *j, const char *sentence, void *arg)
+{
+    live_trouble(arg, j->conf.segment->msn, sentence);
+}
+
+static void list_gaps(struct live *l, const struct segment *s)
+{
+    for (size_t i = 0; i < l->n_profiles; i++)
+        list_segment(l, l->renditions[i], s, NULL, NULL);
+}
+
+static void list_renditions(struct live *l, struct job *j)
+{
+    const struct segment *s = j->conf.segment;
+
+    for (size_t i = 0; i < l->n_profiles; i++)
+        list_segment(l, l->renditions[i], s, j->renditions[i].media, &j->renditions[i].is);
+    metric_rendition_listed((double)(clock_mono_ms() - s->closed_ms) / 1000);
+    snprintf(l->done_by.orchestrator, sizeof(l->done_by.orchestrator), "%s", j->orchestrator);
+    l->done_by.round_trip_ms = j->round_trip_ms;
+    l->done_by.ratio = (double)j->round_trip_ms / segment_duration_ms(s);
+}
+
+static void finish_when_empty(struct live *l);
+
+static void on_result(struct job *j, void *arg)
+{
+    struct live *l = arg;
+
+    if (j->state == JOB_DONE) {
+        list_renditions(l, j);
+    } else {
+        list_gaps(l, j->conf.segment);
+        live_trouble(l, j->conf.segment->msn, j->err.text);
+    }
+    finish_when_empty(l);
+}
+
+static int deadline_ms(const struct live *l, const struct segment *s)
+{
+    int duration = segment_duration_ms(s);
+
+    /* A pusher waits for its answer as long as the reference's attempts may take; a live
+     * rendition is of no use once its source has left the window. */
+    if (l->ingest == INGEST_PUSH)
+        return l->g->conf.max_attempts * MAX(8000, 4 * duration);
+    return MAX(8000, (HLS_WINDOW - 1) * duration);
+}
+
+static void transcode(struct live *l, struct segment *s, const struct pushed *p)
+{
+    struct job_conf conf = {.loop = l->g->loop,
+                            .client = l->g->client,
+                            .routing = l->routing,
+                            .log = &l->log,
+                            .manifest_id = l->name,
+                            .segment = s,
+                            .profiles = l->profiles,
+                            .n_profiles = l->n_profiles,
+                            .need = &l->need,
+                            .max_attempts = l->g->conf.max_attempts,
+                            .deadline_ms = deadline_ms(l, s),
+                            .impatient = l->ingest == INGEST_PUSH,
+                            .on_trouble = on_trouble,
+                            .trouble_arg = l};
+
+    if (p) {
+        conf.on_over = p->on_over;
+        conf.over_arg = p->arg;
+    }
+    queue_put(l->queue, &conf);
+}
+
+/* --- RTMP: frames to segments --- */
+
+static void on_segment(struct segment *TAKES s, void *arg)
+{
+    struct live *l = arg;
+
+    s->msn = s->seq = l->next_msn++;
+    s->discontinuity |= l->returned;
+    l->returned = false;
+    list_source(l, s);
+    if (l->routing && segment_has_video(s))
+        transcode(l, s, NULL);
+    segment_unref(&s);
+    timer_start(l->timer, STALL_MS);
+}
+
+static void on_timeline_track(enum track_kind kind, const struct track *t, void *arg)
+{
+    struct live *l = arg;
+
+    track_cleanup(&l->tracks[kind]);
+    l->tracks[kind] = track_ref(t);
+    segmenter_track(l->segmenter, kind, t);
+    viewers_track(&l->viewers, kind, t);
+}
+
+static void on_timeline_frame(const struct frame *f, void *arg)
+{
+    struct live *l = arg;
+
+    l->last_dts = MAX(l->last_dts, f->dts + f->duration);
+    segmenter_frame(l->segmenter, f);
+    viewers_frame(&l->viewers, f);
+}
+
+static void start_timeline(struct live *l)
+{
+    const struct timeline_conf conf = {.in_rate = 1000, .in_bits = 32};
+    const struct frame_sink sink = {
+        .on_track = on_timeline_track, .on_frame = on_timeline_frame, .arg = l};
+
+    timeline_free(l->timeline);
+    l->timeline = timeline_new(&conf, l->last_dts, &sink);
+}
+
+static void on_publisher_track(enum track_kind kind, const struct track *t, void *arg)
+{
+    struct live *l = arg;
+
+    timeline_track(l->timeline, kind, t);
+}
+
+static void on_publisher_frame(const struct frame *f, void *arg)
+{
+    struct live *l = arg;
+
+    timeline_frame(l->timeline, f);
+}
+
+static void on_publisher_end(bool said_goodbye, const struct err *why, void *arg)
+{
+    struct live *l = arg;
+
+    l->publisher = NULL;
+    if (why) {
+        log_peer(&l->log, "publisher was closed: %s", why->text);
+        live_trouble(l, -1, why->text);
+    } else {
+        log_info(&l->log, said_goodbye ? "publisher said goodbye" : "publisher was cut off");
+    }
+    live_event(l, said_goodbye ? LIVE_GOODBYE : LIVE_CUT);
+}
+
+void live_publish(struct live *l, struct rtmp_session *s)
+{
+    const struct rtmp_session_events ev = {.on_track = on_publisher_track,
+                                           .on_frame = on_publisher_frame,
+                                           .on_end = on_publisher_end,
+                                           .arg = l};
+
+    if (l->publisher) {
+        log_info(&l->log, "another publisher with the same key takes over");
+        rtmp_session_close(l->publisher, "another publisher with the same key took over");
+        l->publisher = NULL;
+        live_event(l, LIVE_CUT);
+    }
+    snprintf(l->encoder, sizeof(l->encoder), "%s", rtmp_session_encoder(s));
+    l->publisher = s;
+    rtmp_accept(s, &ev);
+    if (l->state == LIVE_WAITING)
+        live_event(l, LIVE_RETURNED);
+}
+
+/* --- push --- */
+
+void live_push(struct live *l, const struct pushed *p)
+{
+    struct segment *s = p->segment;
+
+    s->msn = l->next_msn++;
+    s->discontinuity |= l->returned;
+    l->returned = false;
+    timer_start(l->timer, PUSH_IDLE_MS);
+    list_source(l, s);
+    if (p->skip_transcode)
+        for (size_t i = 0; i < l->n_profiles; i++)
+            list_segment(l, l->renditions[i], s, s->media, NULL);
+    else if (l->routing)
+        transcode(l, s, p);
+}
+
+void live_add_viewer(struct live *l, struct rtmp_session *s)
+{
+    viewers_add(&l->viewers, s, l->tracks);
+}
+
+/* --- what the states do --- */
+
+static void on_air(struct live *l)
+{
+    log_info(&l->log, "on air by %s from number %" PRId64 "%s%s",
+             l->ingest == INGEST_RTMP ? "RTMP" : "push", l->next_msn, l->encoder[0] ? ", " : "",
+             l->encoder);
+    timer_start(l->timer, l->ingest == INGEST_RTMP ? STALL_MS : PUSH_IDLE_MS);
+    loop_defer(l->g->loop, &l->ready, tell_waiters, l);
+}
+
+/* What came so far is a segment; what comes next does not continue it. */
+static void flush(struct live *l)
+{
+    if (!l->timeline)
+        return;
+    timeline_flush(l->timeline);
+    segmenter_flush(l->segmenter);
+    l->returned = true;
+}
+
+static void wait_for_return(struct live *l)
+{
+    flush(l);
+    timer_start(l->timer, l->g->conf.reconnect_grace_ms);
+    log_info(&l->log, "waiting %d s for the publisher to return",
+             l->g->conf.reconnect_grace_ms / 1000);
+}
+
+static void back_on_air(struct live *l)
+{
+    l->reconnects++;
+    start_timeline(l);
+    timer_start(l->timer, STALL_MS);
+    log_info(&l->log, "the publisher returned; goes on with number %" PRId64, l->next_msn);
+}
+
+static void finish_when_empty(struct live *l)
+{
+    if (!l->ending || queue_length(l->queue))
+        return;
+    l->ending = false;
+    if (l->out)
+        playback_stream_end(l->out);
+    routing_free(l->routing);
+    l->routing = NULL;
+}
+
+static void finish(struct live *l)
+{
+    if (l->publisher) {
+        live_trouble(l, -1, "no segment for 20 s: the publisher was closed");
+        log_peer(&l->log, "no segment for %d s: the publisher is closed. Does it send key frames?",
+                 STALL_MS / 1000);
+        rtmp_session_close(l->publisher, "no key frame came for too long");
+        l->publisher = NULL;
+    }
+    flush(l);
+    viewers_end(&l->viewers);
+    if (l->out)
+        playback_rendition_end(l->out, l->source_rendition);
+    l->ending = true;
+    metric_stream_ended();
+    metric_live_streams(gateway_count_live(l->g));
+    log_info(&l->log, "ended after %" PRId64 " segments", l->segments);
+    timer_start(l->timer, ENDED_SHOWN_MS);
+    finish_when_empty(l);
+}
+
+static void forget(struct live *l)
+{
+    map_remove(l->g->lives, slice_str(l->name));
+    live_free(l);
+}
+
+/* --- life --- */
+
+void live_when_ready(struct live *l, struct live_waiter *w)
+{
+    list_push(&l->waiters, &w->node);
+    if (l->state != LIVE_OPENING)
+        loop_defer(l->g->loop, &l->ready, tell_waiters, l);
+}
+
+void live_stop_waiting(struct live *l, struct live_waiter *w)
+{
+    list_remove(&l->waiters, &w->node);
+}
+
+/* Numbers are saved within a second (STORE_SOON), so a crash may lose the last one: going on
+ * NUMBERS_MARGIN further never uses a number twice. */
+static void on_numbers(struct blob *value, const struct err *err, void *arg)
+{
+    struct live *l = arg;
+    char text[64] = "";
+
+    l->reading = false;
+    if (err)
+        log_peer(&l->log, "the last segment number could not be read: %s", err->text);
+    if (value)
+        snprintf(text, sizeof(text), "%.*s", (int)MIN(value->n, sizeof(text) - 1),
+                 (const char *)value->p);
+    if (sscanf(text, "%" SCNd64 " %" SCNd64, &l->next_msn, &l->discontinuities) == 2) {
+        l->next_msn += NUMBERS_MARGIN;
+        l->returned = true;
+    }
+    if (l->dropped)
+        live_free(l);
+    else
+        live_event(l, LIVE_READY);
+}
+
+struct live *live_find(struct gateway *g, const char *name)
+{
+    struct live *l = map_get(g->lives, slice_str(name));
+
+    return l && l->state != LIVE_ENDED ? l : NULL;
+}
+
+static void replace_ended(struct gateway *g, const char *name)
+{
+    struct live *old = map_remove(g->lives, slice_str(name));
+
+    live_free(old);
+}
+
+static void set_profiles(struct live *l, const struct profile *profiles, size_t n,
+                         enum container container)
+{
+    if (!profiles) {
+        profiles = l->g->conf.profiles;
+        n = l->g->conf.n_profiles;
+    }
+    memcpy(l->profiles, profiles, n * sizeof(*profiles));
+    l->n_profiles = n;
+    for (size_t i = 0; i < n; i++)
+        l->profiles[i].container = container;
+}
+
+static void set_need(struct live *l)
+{
+    const struct caps_job job = {.pushed = l->ingest == INGEST_PUSH,
+                                 .profiles = l->profiles,
+                                 .n_profiles = l->n_profiles};
+
+    caps_for_job(&l->need, &job);
+    if (l->g->conf.min_version)
+        snprintf(l->need.min_version, sizeof(l->need.min_version), "%s", l->g->conf.min_version);
+}
+
+struct live *live_new(struct gateway *g, const struct stream_name *name, enum ingest ingest,
+                      const struct profile *profiles, size_t n_profiles, enum container container)
+{
+    const struct segmenter_conf seg = {.target = SEGMENT_TARGET_TICKS, .on_segment = on_segment};
+    struct live *l = xcalloc(1, sizeof(*l));
+    struct segmenter_conf conf = seg;
+
+    replace_ended(g, name->name);
+    conf.arg = l;
+    l->g = g;
+    l->ingest = ingest;
+    snprintf(l->name, sizeof(l->name), "%s", name->name);
+    snprintf(l->key, sizeof(l->key), "%s", name->key);
+    log_tag(&l->log, "stream=%s", l->name);
+    l->since_ms = clock_wall_ms();
+    l->last_push_seq = -1;
+    l->timer = timer_new(g->loop, on_timer, l);
+    l->segmenter = segmenter_new(&conf);
+    l->queue = queue_new(g->loop, on_result, l);
+    list_init(&l->viewers);
+    set_profiles(l, profiles, n_profiles, container);
+    set_need(l);
+    list_init(&l->waiters);
+    start_timeline(l);
+    start_routing(l);
+    l->reading = true;
+    store_get(g->store, SPACE_NUMBERS, slice_str(l->name), on_numbers, l);
+    map_put(g->lives, slice_str(l->name), l);
+    metric_stream_created();
+    metric_live_streams(gateway_count_live(g));
+    return l;
+}
+
+static void abandon_waiters(struct live *l)
+{
+    LIST_EACH (&l->waiters, struct live_waiter, node, w) {
+        list_remove(&l->waiters, &w->node);
+        w->fn(NULL, w->arg);
+    }
+}
+
+void live_free(struct live *l)
+{
+    if (!l)
+        return;
+    if (l->reading) { /* the store's answer still comes, to on_numbers */
+        l->dropped = true;
+        return;
+    }
+    abandon_waiters(l);
+    loop_defer_cancel(l->g->loop, &l->ready);
+    if (l->publisher)
+        rtmp_session_close(l->publisher, "the gateway stops");
+    viewers_end(&l->viewers);
+    queue_free(l->queue);
+    routing_free(l->routing);
+    timeline_free(l->timeline);
+    segmenter_free(l->segmenter);
+    if (l->out && l->ending)
+        playback_stream_end(l->out);
+    for (int k = 0; k < TRACK_KINDS; k++)
+        track_cleanup(&l->tracks[k]);
+    track_cleanup(&l->last_video);
+    track_cleanup(&l->last_audio);
+    timer_free(l->timer);
+    free(l);
+}

@@ -1,0 +1,37 @@
+#include "gateway/segment.h"
+
+#include <stdlib.h>
+
+struct segment *segment_new(void)
+{
+    struct segment *s = xcalloc(1, sizeof(*s));
+
+    s->refs = 1;
+    return s;
+}
+
+struct segment *segment_ref(struct segment *s)
+{
+    s->refs++;
+    return s;
+}
+
+void segment_unref(struct segment **s)
+{
+    struct segment *seg = *s;
+
+    *s = NULL;
+    if (!seg || --seg->refs)
+        return;
+    blob_unref(&seg->media);
+    track_cleanup(&seg->video);
+    track_cleanup(&seg->audio);
+    free(seg);
+}
+
+int32_t segment_duration_ms(const struct segment *s)
+{
+    int64_t ms = (s->duration + 45) / 90;
+
+    return (int32_t)MAX(ms, (int64_t)1);
+}

@@ -1,0 +1,183 @@
+#include "gateway/segmenter.h"
+
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "media/ts/ts_mux.h"
+
+struct segmenter {
+    struct segmenter_conf conf;
+    struct ts_mux *mux;
+    struct track tracks[TRACK_KINDS];
+    bool tracks_changed;        /* since the open segment began */
+    bool config_changed;        /* a track was replaced, not only added: decoders must know */
+
+    bool open;
+    struct buf bytes;           /* of the open segment */
+    struct keccak hash;
+    size_t hashed;              /* bytes of it already in the hash */
+    int64_t start_pts, end_pts; /* 90 kHz; of the leading track */
+    int64_t last_duration;
+    int64_t wall_ms;
+    int frames;                 /* of the leading track */
+    bool discontinuity;
+    int64_t audio_since;        /* pts of the first audio while there is no video track */
+    bool audio_waits;
+};
+
+struct segmenter *segmenter_new(const struct segmenter_conf *conf)
+{
+    struct segmenter *s = xcalloc(1, sizeof(*s));
+
+    s->conf = *conf;
+    s->mux = ts_mux_new();
+    buf_init(&s->bytes, SEGMENT_MAX_BYTES);
+    return s;
+}
+
+void segmenter_free(struct segmenter *s)
+{
+    if (!s)
+        return;
+    ts_mux_free(s->mux);
+    buf_cleanup(&s->bytes);
+    for (int k = 0; k < TRACK_KINDS; k++)
+        track_cleanup(&s->tracks[k]);
+    free(s);
+}
+
+static bool has_video(const struct segmenter *s)
+{
+    return s->tracks[TRACK_VIDEO].codec != CODEC_NONE;
+}
+
+/* The track that decides where segments begin and how long they are. */
+static enum track_kind leader(const struct segmenter *s)
+{
+    return has_video(s) ? TRACK_VIDEO : TRACK_AUDIO;
+}
+
+void segmenter_track(struct segmenter *s, enum track_kind kind, const struct track *t)
+{
+    if (track_same(&s->tracks[kind], t))
+        return;
+    s->tracks_changed = true;
+    if (s->tracks[kind].codec != CODEC_NONE || (kind == TRACK_VIDEO && s->open))
+        s->config_changed = true;
+    track_cleanup(&s->tracks[kind]);
+    s->tracks[kind] = track_ref(t);
+}
+
+/* Hashing follows the muxer, so no call ever runs over a whole segment. */
+static void hash_what_is_new(struct segmenter *s)
+{
+    keccak_add(&s->hash, slice_skip(buf_slice(&s->bytes), s->hashed));
+    s->hashed = s->bytes.n;
+}
+
+static void begin(struct segmenter *s, const struct frame *f)
+{
+    for (int k = 0; k < TRACK_KINDS; k++)
+        ts_mux_track(s->mux, (enum track_kind)k, &s->tracks[k]);
+    buf_clear(&s->bytes);
+    keccak_init(&s->hash);
+    s->hashed = 0;
+    s->discontinuity = f->discontinuity || s->config_changed;
+    s->tracks_changed = s->config_changed = false;
+    s->start_pts = f->pts;
+    s->end_pts = f->pts;
+    s->frames = 0;
+    s->wall_ms = clock_wall_ms();
+    s->open = true;
+    ts_mux_begin(s->mux, &s->bytes, s->discontinuity);
+}
+
+/* end_pts: where the next segment begins. */
+static void end(struct segmenter *s, int64_t end_pts)
+{
+    struct segment *seg;
+
+    s->open = false;
+    ts_mux_end(s->mux, &s->bytes);
+    if (!buf_ok(&s->bytes)) {
+        log_peer(NULL, "a segment above %d bytes was dropped: the source sends no key frame",
+                 SEGMENT_MAX_BYTES);
+        return;
+    }
+    hash_what_is_new(s);
+    seg = segment_new();
+    seg->hash = keccak_done(&s->hash);
+    seg->first_pts = s->start_pts;
+    seg->duration = MAX(end_pts - s->start_pts, (int64_t)1);
+    seg->discontinuity = s->discontinuity;
+    seg->wall_ms = s->wall_ms;
+    seg->closed_ms = clock_mono_ms();
+    seg->container = CONTAINER_TS;
+    seg->video = track_ref(&s->tracks[TRACK_VIDEO]);
+    seg->audio = track_ref(&s->tracks[TRACK_AUDIO]);
+    if (has_video(s))
+        seg->fps = (double)s->frames * TICKS_PER_SECOND / (double)seg->duration;
+    seg->media = blob_of_buf(&s->bytes);
+    buf_init(&s->bytes, SEGMENT_MAX_BYTES);
+    s->conf.on_segment(seg, s->conf.arg);
+}
+
+/* Does this frame close the open segment? */
+static bool closes(const struct segmenter *s, const struct frame *f)
+{
+    /* Key frames of a 2 s cadence arrive a rounding early now and then. */
+    const int64_t slack = s->conf.target / 20;
+
+    if (!s->open || f->kind != leader(s) || !f->key)
+        return false;
+    return f->discontinuity || s->config_changed || f->pts - s->start_pts >= s->conf.target - slack;
+}
+
+/* Until a video track is known, audio waits AUDIO_ONLY_AFTER_TICKS before it leads alone. */
+static bool audio_may_lead(struct segmenter *s, const struct frame *f)
+{
+    if (!s->audio_waits) {
+        s->audio_waits = true;
+        s->audio_since = f->pts;
+    }
+    return f->pts - s->audio_since >= AUDIO_ONLY_AFTER_TICKS;
+}
+
+static bool begins(struct segmenter *s, const struct frame *f)
+{
+    if (s->open || f->kind != leader(s))
+        return false;
+    return f->kind == TRACK_VIDEO ? f->key : audio_may_lead(s, f);
+}
+
+/* A video track that appears in an audio-only stream takes the lead at its first key frame. */
+static bool video_takes_over(const struct segmenter *s, const struct frame *f)
+{
+    return s->open && s->tracks_changed && f->kind == TRACK_VIDEO && f->key;
+}
+
+void segmenter_frame(struct segmenter *s, const struct frame *f)
+{
+    if (closes(s, f) || video_takes_over(s, f))
+        end(s, f->discontinuity ? s->end_pts + s->last_duration : f->pts);
+    if (begins(s, f))
+        begin(s, f);
+    if (!s->open)
+        return;
+    ts_mux_frame(s->mux, f, &s->bytes);
+    hash_what_is_new(s);
+    if (f->kind != leader(s))
+        return;
+    s->frames++;
+    s->end_pts = MAX(s->end_pts, f->pts);
+    if (f->duration > 0)
+        s->last_duration = f->duration;
+}
+
+void segmenter_flush(struct segmenter *s)
+{
+    if (s->open && s->frames > 0)
+        end(s, s->end_pts + s->last_duration);
+    s->open = false;
+}

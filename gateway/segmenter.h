@@ -1,0 +1,33 @@
+/* gateway/segmenter.h: cuts a stream of exact frames into closed segments.
+ *
+ * A segment ends where a key frame begins, no earlier than the target length; a source
+ * whose key frames are further apart gets longer ones. Audio only is cut by length. The
+ * bytes are muxed and hashed as frames arrive, so closing costs nothing.
+ */
+#ifndef LEAT_GATEWAY_SEGMENTER_H
+#define LEAT_GATEWAY_SEGMENTER_H
+
+#include "gateway/segment.h"
+
+struct segmenter;
+
+struct segmenter_conf {
+    int64_t target;             /* 90 kHz: 2 s */
+    /* TAKES the reference. Called inside segmenter_frame for the frame that closes it. msn and
+     * seq are the callee's to set. */
+    void (*on_segment)(struct segment *TAKES s, void *arg);
+    void *arg;
+};
+
+enum {
+    SEGMENT_MAX_BYTES = 64 * 1024 * 1024,   /* a longer one is cut without a key frame and dropped */
+    AUDIO_ONLY_AFTER_TICKS = 2 * TICKS_PER_SECOND  /* audio without any video track for so long */
+};
+
+struct segmenter *segmenter_new(const struct segmenter_conf *conf);
+void segmenter_track(struct segmenter *s, enum track_kind kind, const struct track *t);
+void segmenter_frame(struct segmenter *s, const struct frame *f);
+void segmenter_flush(struct segmenter *s);      /* closes the last segment, whatever its length */
+void segmenter_free(struct segmenter *s);
+
+#endif

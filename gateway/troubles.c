@@ -1,0 +1,31 @@
+#include "gateway/troubles.h"
+
+#include <stdio.h>
+
+#include "base/clock.h"
+
+void troubles_add(struct troubles *t, int64_t segment, const char *text)
+{
+    struct trouble *to = &t->ring[t->n++ % TROUBLES_KEPT];
+
+    to->at_ms = clock_wall_ms();
+    to->segment = segment;
+    snprintf(to->text, sizeof(to->text), "%s", text);
+}
+
+void troubles_write(const struct troubles *t, struct json_out *j)
+{
+    size_t kept = MIN(t->n, (size_t)TROUBLES_KEPT);
+
+    jo_open(j, "troubles", '[');
+    for (size_t i = 0; i < kept; i++) {
+        const struct trouble *one = &t->ring[(t->n - 1 - i) % TROUBLES_KEPT];
+
+        jo_open(j, NULL, '{');
+        jo_int(j, "at_ms", one->at_ms);
+        jo_int(j, "segment", one->segment);
+        jo_text(j, "text", one->text);
+        jo_close(j, '}');
+    }
+    jo_close(j, ']');
+}

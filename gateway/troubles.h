@@ -1,0 +1,24 @@
+/* gateway/troubles.h: what went wrong with one stream lately, in sentences, for the page.
+ * A ring: the newest TROUBLES_KEPT stay. */
+#ifndef LEAT_GATEWAY_TROUBLES_H
+#define LEAT_GATEWAY_TROUBLES_H
+
+#include "base/json.h"
+
+enum { TROUBLES_KEPT = 24, TROUBLE_TEXT_MAX = 320 };
+
+struct trouble {
+    int64_t at_ms;          /* Unix time */
+    int64_t segment;        /* -1: the stream as a whole */
+    char text[TROUBLE_TEXT_MAX];
+};
+
+struct troubles {
+    struct trouble ring[TROUBLES_KEPT];
+    size_t n;               /* ever */
+};
+
+void troubles_add(struct troubles *t, int64_t segment, const char *text);
+void troubles_write(const struct troubles *t, struct json_out *j); /* "troubles":[...] newest first */
+
+#endif
