@@ -80,6 +80,7 @@ struct stream {
     bool end_told;              /* on_end has run */
     bool was_high;              /* on_drain is owed */
     bool shut;                  /* our end of file was sent */
+    bool reset_on_close;        /* the peer shall see a broken connection, not an end */
     bool loopback;
     uint8_t quiet_ticks;        /* paced ticks in a row that brought nothing */
     int read_every_ms;
@@ -108,6 +109,7 @@ void stream_set_peer(struct stream *s);                     /* reads name and ki
 void stream_name_peer(struct stream *s, const struct sockaddr *addr);
 void stream_update_reading(struct stream *s);
 void stream_flush_soon(struct stream *s);
+void stream_reset_on_close(struct stream *s);
 void stream_pump_soon(struct stream *s);                    /* deliver what waits */
 void stream_deliver(struct stream *s, struct slice bytes);
 void stream_ended(struct stream *s, const struct err *why); /* why NULL: the peer closed */

@@ -192,7 +192,13 @@ void stream_close(struct stream *s)
     list_remove(&s->loop->paced, &s->paced);
     timer_free(s->timer);
     s->timer = NULL;
-    uv_close(&s->uv.handle, on_closed);
+    if (!s->reset_on_close || is_unix(s) || uv_tcp_close_reset(&s->uv.tcp, on_closed) != 0)
+        uv_close(&s->uv.handle, on_closed);
+}
+
+void stream_reset_on_close(struct stream *s)
+{
+    s->reset_on_close = true;
 }
 
 static void on_linger_over(void *arg)
