@@ -1,0 +1,80 @@
+#include "node/admin.h"
+
+#include <stdlib.h>
+
+#include "base/metric.h"
+#include "base/url.h"
+
+enum { MAX_ANSWER_BYTES = 16 * 1024 * 1024 };
+
+static void answer_ready(struct node *n, struct http_exchange *x)
+{
+    struct buf why;
+
+    buf_init(&why, MAX_ANSWER_BYTES);
+    if (n->stopping)
+        buf_str(&why, "draining: the node was asked to stop\n");
+    if (n->role->is_ready(n, &why) && !n->stopping)
+        http_answer(x, 200, "text/plain; charset=utf-8", SLICE_LIT("ready\n"));
+    else
+        http_answer(x, 503, "text/plain; charset=utf-8", buf_slice(&why));
+    buf_cleanup(&why);
+}
+
+static void answer_metrics(struct http_exchange *x)
+{
+    struct buf text;
+
+    buf_init(&text, MAX_ANSWER_BYTES);
+    metric_write_all(&text);
+    http_answer(x, 200, "text/plain; version=0.0.4; charset=utf-8", buf_slice(&text));
+    buf_cleanup(&text);
+}
+
+static void answer_status(struct node *n, struct http_exchange *x)
+{
+    struct buf json;
+
+    buf_init(&json, MAX_ANSWER_BYTES);
+    n->role->status(n, &json);
+    http_set_header(x, "cache-control", "no-store");
+    http_answer(x, 200, "application/json", buf_slice(&json));
+    buf_cleanup(&json);
+}
+
+static void on_request(struct http_exchange *x, void *arg)
+{
+    struct node *n = arg;
+    struct slice path = http_request(x)->path;
+
+    if (slice_eq_str(path, "/healthz"))
+        http_answer(x, 200, NULL, slice_of(NULL, 0));
+    else if (slice_eq_str(path, "/readyz"))
+        answer_ready(n, x);
+    else if (slice_eq_str(path, "/metrics") && opt_flag(&n->options, OPT_monitor))
+        answer_metrics(x);
+    else if (slice_eq_str(path, "/api/status"))
+        answer_status(n, x);
+    else if (n->role->page)
+        n->role->page(x, n);
+    else
+        http_answer(x, 404, "text/plain; charset=utf-8",
+                    SLICE_LIT("not found; try /healthz, /readyz, /metrics or /api/status\n"));
+}
+
+enum rc admin_open(struct node *n, struct err *err)
+{
+    char *addr = addr_complete(opt_text(&n->options, OPT_cliAddr), "127.0.0.1",
+                               n->role->admin_port);
+    const struct http_server_conf conf = {
+        .listen = {.addr = addr, .max_connections = 256}, .on_request = on_request, .arg = n};
+
+    n->admin = http_server_open(n->loop, &conf, err);
+    if (!n->admin && err->code == RC_EXISTS)
+        err_wrap(err, err->code,
+                 "-cliAddr %s is taken by another program; stop it or choose another port", addr);
+    else if (!n->admin)
+        err_wrap(err, err->code, "-cliAddr %s", addr);
+    free(addr);
+    return n->admin ? RC_OK : err->code;
+}

@@ -1,0 +1,272 @@
+/* leat: one command, every role.
+ *
+ * A guided tour: main() finds the subcommand (or, called with flags only, the role that the
+ * reference's rule chooses), reads the options, makes the data directory, starts the role and
+ * its admin server, and runs the loop until a signal. What a role is stands in role.h. */
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/metric.h"
+#include "node/admin.h"
+#include "node/commands.h"
+#include "node/role.h"
+#include "node/version.h"
+
+extern char **environ;
+
+enum { EXIT_START_FAILED = 2, DEBUG_VERBOSITY = 5 };
+
+static const struct role *const roles[] = {&role_gateway, &role_orchestrator, &role_transcoder,
+                                           &role_up};
+
+static const struct command {
+    const char *name, *summary;
+    int (*run)(int argc, char **argv);
+} commands[] = {
+    {"publish", "send a file or a test picture to an RTMP address", command_publish},
+    {"status", "show what a running node does", command_status},
+    {"completion", "print a bash completion script", command_completion},
+    {"manual", "print the manual page (roff)", command_manual},
+};
+
+/* --- life of a node --- */
+
+void node_stopped(struct node *n)
+{
+    loop_stop(n->loop);
+}
+
+void node_fatal(struct node *n, const struct err *err)
+{
+    log_peer(NULL, "cannot go on: %s", err->text);
+    n->exit_status = 1;
+    loop_stop(n->loop);
+}
+
+static void on_signal(int signum, void *arg)
+{
+    struct node *n = arg;
+
+    if (n->stopping) {
+        log_info(NULL, "second signal: stopping at once");
+        loop_stop(n->loop);
+        return;
+    }
+    n->stopping = true;
+    log_info(NULL, "%s: finishing what runs", signum == SIGINT ? "interrupted" : "asked to stop");
+    n->role->drain(n);
+}
+
+static enum rc make_dirs(const char *path, struct err *err)
+{
+    char *copy = xstrdup(path);
+
+    for (char *slash = strchr(copy + 1, '/');; slash = strchr(slash + 1, '/')) {
+        if (slash)
+            *slash = '\0';
+        if (mkdir(copy, 0700) != 0 && errno != EEXIST) {
+            err_errno(err, RC_IO, errno, "-dataDir: folder %s cannot be made", copy);
+            free(copy);
+            return RC_IO;
+        }
+        if (!slash)
+            break;
+        *slash = '/';
+    }
+    free(copy);
+    if (access(path, R_OK | W_OK | X_OK) != 0)
+        return err_errno(err, RC_IO, errno, "-dataDir: folder %s cannot be used", path);
+    return RC_OK;
+}
+
+static enum rc find_data_dir(struct node *n, struct err *err)
+{
+    const char *given = opt_text(&n->options, OPT_dataDir), *home = getenv("HOME");
+
+    if (given[0])
+        n->data_dir = xstrdup(given);
+    else if (home && home[0])
+        n->data_dir = xasprintf("%s/.lpData/%s", home, opt_text(&n->options, OPT_network));
+    else
+        return err_set(err, RC_BAD_INPUT, "HOME is not set: give -dataDir DIR");
+    return make_dirs(n->data_dir, err);
+}
+
+static enum rc check_network(const struct node *n, struct err *err)
+{
+    const char *network = opt_text(&n->options, OPT_network);
+
+    if (strcmp(network, "offchain") == 0)
+        return RC_OK;
+    return err_set(err, RC_UNSUPPORTED,
+                   "-network %s: this version works off-chain only; leave the flag out", network);
+}
+
+static void name_metrics(const struct node *n)
+{
+    char host[256] = "";
+
+    (void)gethostname(host, sizeof(host) - 1); /* without a name the label stays empty */
+    metric_common_label("node_id", host);
+    metric_common_label("node_type", n->role->node_type);
+}
+
+static void print_changed(const struct node *n)
+{
+    struct buf text;
+
+    buf_init(&text, 64 * 1024);
+    options_print_changed(&text, &n->options);
+    printf("leat %s %s\n%s", LEAT_VERSION, n->role->name, buf_cstr(&text));
+    fflush(stdout);
+    buf_cleanup(&text);
+}
+
+static enum rc start(struct node *n, struct err *err)
+{
+    enum rc rc = check_network(n, err);
+
+    if (rc == RC_OK)
+        rc = find_data_dir(n, err);
+    if (rc != RC_OK)
+        return rc;
+    name_metrics(n);
+    n->running = n->role->start(n, err);
+    if (!n->running)
+        return err->code;
+    if (n->role->admin_port)
+        rc = admin_open(n, err);
+    return rc;
+}
+
+static int run(struct node *n)
+{
+    struct err err = {0};
+
+    signal(SIGPIPE, SIG_IGN);
+    n->loop = loop_new();
+    loop_on_signal(n->loop, SIGTERM, on_signal, n);
+    loop_on_signal(n->loop, SIGINT, on_signal, n);
+    if (start(n, &err) != RC_OK) {
+        fprintf(stderr, "leat %s: %s\n", n->role->name, err.text);
+        n->exit_status = EXIT_START_FAILED;
+    } else {
+        loop_run(n->loop);
+    }
+    if (n->admin)
+        http_server_close(n->admin);
+    if (n->running)
+        n->role->stop(n);
+    loop_free(n->loop);
+    free(n->data_dir);
+    return n->exit_status;
+}
+
+/* --- help --- */
+
+static void print_help(void)
+{
+    printf("leat %s: a Livepeer node. A leat is the channel that carries a stream to the mills.\n\n"
+           "  leat up                      a whole network on this machine, to try\n"
+           "  leat gateway -orchAddr HOST  take streams in at rtmp://127.0.0.1:1935/live/NAME\n\n"
+           "commands:\n",
+           LEAT_VERSION);
+    for (size_t i = 0; i < ARRAY_LEN(roles); i++)
+        printf("  %-14s %s\n", roles[i]->name, roles[i]->summary);
+    for (size_t i = 0; i < ARRAY_LEN(commands); i++)
+        printf("  %-14s %s\n", commands[i].name, commands[i].summary);
+    printf("\n`leat COMMAND -help` explains its flags. Every flag is also read from the\n"
+           "environment (LP_NAME) and from -config FILE. Called with flags only\n"
+           "(leat -gateway ...), leat behaves as the reference node does.\n");
+}
+
+static int print_role_help(const struct role *role)
+{
+    struct buf text;
+
+    buf_init(&text, 256 * 1024);
+    options_help(&text, role->option_role);
+    printf("leat %s: %s\n\n%s", role->name, role->summary, buf_cstr(&text));
+    buf_cleanup(&text);
+    return 0;
+}
+
+static bool asks_for_help(int argc, char **argv)
+{
+    for (int i = 0; i < argc; i++)
+        if (strcmp(argv[i], "-h") == 0 || strcmp(argv[i], "-help") == 0 ||
+            strcmp(argv[i], "--help") == 0)
+            return true;
+    return false;
+}
+
+/* --- which role --- */
+
+/* The reference's order (operations.md 1), as far as this version has the roles. */
+static const struct role *role_of_flags(const struct options *o)
+{
+    if (opt_flag(o, OPT_orchestrator))
+        return &role_orchestrator;
+    if (opt_flag(o, OPT_transcoder))
+        return &role_transcoder;
+    if (opt_flag(o, OPT_gateway) || opt_flag(o, OPT_broadcaster))
+        return &role_gateway;
+    return NULL;
+}
+
+static int run_role(const struct role *role, int argc, char **argv)
+{
+    struct node n = {.role = role};
+    struct err err;
+    int status = EXIT_START_FAILED;
+
+    options_init(&n.options);
+    if (options_read(&n.options, argc, argv, environ, &err) != RC_OK) {
+        fprintf(stderr, "leat: %s\n", err.text);
+    } else if (opt_flag(&n.options, OPT_version)) {
+        printf("leat %s (network %s)\n", LEAT_VERSION, NETWORK_VERSION);
+        status = 0;
+    } else if (!role && !(n.role = role_of_flags(&n.options))) {
+        fprintf(stderr, "leat: no role is chosen: give -gateway, -orchestrator or -transcoder, or "
+                        "a command; `leat help` lists them\n");
+    } else if (options_check_role(&n.options, n.role->option_role, &err) != RC_OK) {
+        fprintf(stderr, "leat %s: %s\n", n.role->name, err.text);
+    } else {
+        log_init(n.role->name,
+                 opt_number(&n.options, OPT_v) >= DEBUG_VERBOSITY ? LOG_DEBUG : LOG_INFO);
+        print_changed(&n);
+        status = run(&n);
+    }
+    options_cleanup(&n.options);
+    return status;
+}
+
+int main(int argc, char **argv)
+{
+    const char *name = argc > 1 ? argv[1] : "help";
+
+    if (name[0] == '-' && !asks_for_help(argc - 1, argv + 1))
+        return run_role(NULL, argc - 1, argv + 1);
+    for (size_t i = 0; i < ARRAY_LEN(roles); i++)
+        if (strcmp(name, roles[i]->name) == 0)
+            return asks_for_help(argc, argv) ? print_role_help(roles[i])
+                                             : run_role(roles[i], argc - 2, argv + 2);
+    for (size_t i = 0; i < ARRAY_LEN(commands); i++)
+        if (strcmp(name, commands[i].name) == 0)
+            return commands[i].run(argc - 2, argv + 2);
+    if (strcmp(name, "version") == 0) {
+        printf("leat %s (network %s)\n", LEAT_VERSION, NETWORK_VERSION);
+        return 0;
+    }
+    print_help();
+    if (strcmp(name, "help") == 0 || name[0] == '-')
+        return 0;
+    fprintf(stderr, "\nleat: there is no command \"%s\"\n", name);
+    return EXIT_START_FAILED;
+}

@@ -1,0 +1,50 @@
+/* node/role.h: what a role is to main(): a name, defaults, start and stop.
+ *
+ * node/main.c reads the options, opens the admin server on -cliAddr and runs the loop;
+ * each role_*.c turns options into the role's own configuration. Adding a role touches
+ * one list (roles[] in main.c).
+ */
+#ifndef LEAT_NODE_ROLE_H
+#define LEAT_NODE_ROLE_H
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "net/http_server.h"
+#include "net/loop.h"
+#include "node/options.h"
+
+struct node {
+    struct loop *loop;
+    struct options options;
+    const struct role *role;
+    void *running;              /* what role->start made */
+    char *data_dir;             /* exists, ours alone */
+    struct http_server *admin;  /* on -cliAddr; NULL for roles without one */
+    bool stopping;
+    int exit_status;
+};
+
+struct role {
+    const char *name;           /* subcommand, "gateway" */
+    const char *node_type;      /* of metrics (operations.md 5), "bctr" */
+    int option_role;            /* ROLE_G ... */
+    uint16_t admin_port;        /* default of -cliAddr; 0: none */
+    const char *summary;        /* one line of `leat help` */
+    void *(*start)(struct node *n, struct err *err);     /* NULL and *err */
+    /* Finish what runs, then call node_stopped(); a second signal stops at once. */
+    void (*drain)(struct node *n);
+    void (*stop)(struct node *n);
+    void (*status)(struct node *n, struct buf *json);
+    bool (*is_ready)(struct node *n, struct buf *why);
+    http_handler page;          /* further paths of the admin server; arg is the node; may be NULL */
+};
+
+extern const struct role role_gateway, role_orchestrator, role_transcoder, role_up;
+
+/* From a drain's end: leaves the loop. */
+void node_stopped(struct node *n);
+
+/* The role cannot go on: logs the sentence, ends with status 1. */
+void node_fatal(struct node *n, const struct err *err);
+
+#endif

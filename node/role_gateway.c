@@ -1,0 +1,195 @@
+/* The gateway's options become its configuration. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "base/url.h"
+#include "gateway/gateway.h"
+#include "node/page.h"
+#include "node/role.h"
+#include "node/version.h"
+#include "wire/profiles.h"
+
+enum { RTMP_PORT = 1935, HTTP_PORT = 9935, ADMIN_PORT = 5935, SERVICE_PORT = 8935 };
+
+struct gateway_role {
+    struct gateway *gateway;
+    struct gateway_conf conf;
+    struct page *page;
+    char *rtmp_addr, *http_addr;
+    char **orch_uris, **blocklist;
+    struct profile profiles[MAX_PROFILES];
+};
+
+static bool is_loopback(const char *addr)
+{
+    return strncmp(addr, "127.", 4) == 0 || strncmp(addr, "localhost", 9) == 0 ||
+           strncmp(addr, "[::1]", 5) == 0;
+}
+
+/* "a:8935,https://b" -> complete URIs (video.md 1.1). */
+static char **orchestrator_uris(const char *list)
+{
+    char **uris = texts_split(list);
+
+    for (size_t i = 0; uris[i]; i++) {
+        char *given = uris[i], *addr;
+
+        if (strncmp(given, "http", 4) == 0)
+            continue;
+        addr = addr_complete(given, "127.0.0.1", SERVICE_PORT);
+        uris[i] = xasprintf("https://%s", addr);
+        free(addr);
+        free(given);
+    }
+    return uris;
+}
+
+static char **lowercase_addresses(const char *list)
+{
+    char **all = texts_split(list);
+
+    for (size_t i = 0; all[i]; i++) {
+        char *p = all[i];
+
+        for (; *p; p++)
+            if (*p >= 'A' && *p <= 'Z')
+                *p = (char)(*p + 32);
+        if (strncmp(all[i], "0x", 2) == 0)
+            memmove(all[i], all[i] + 2, strlen(all[i] + 2) + 1);
+    }
+    return all;
+}
+
+static enum rc read_profiles(struct gateway_role *r, const struct options *o, struct err *err)
+{
+    char *skipped = NULL;
+    size_t n = 0;
+    enum rc rc = profiles_from_option(opt_text(o, OPT_transcodingOptions), r->profiles, &n,
+                                      &skipped, err);
+
+    if (rc == RC_OK && skipped && skipped[0])
+        log_peer(NULL, "-transcodingOptions: unknown presets are skipped: %s", skipped);
+    free(skipped);
+    r->conf.profiles = r->profiles;
+    r->conf.n_profiles = n;
+    return rc == RC_OK ? rc : err_wrap(err, rc, "-transcodingOptions");
+}
+
+static enum rc read_max_sessions(struct gateway_role *r, const struct options *o, struct err *err)
+{
+    const char *text = opt_text(o, OPT_maxSessions);
+    uint64_t n;
+
+    if (!slice_u64(slice_str(text), 1000000, &n) || n == 0)
+        return err_set(err, RC_BAD_INPUT, "-maxSessions: \"%s\" is no number of streams above 0",
+                       text);
+    r->conf.max_sessions = (int)n;
+    return RC_OK;
+}
+
+static void role_free(struct gateway_role *r)
+{
+    gateway_stop(r->gateway);
+    page_free(r->page);
+    texts_free(r->orch_uris);
+    texts_free(r->blocklist);
+    free(r->rtmp_addr);
+    free(r->http_addr);
+    free(r);
+}
+
+static void write_status(struct node *n, struct buf *json)
+{
+    gateway_status(((struct gateway_role *)n->running)->gateway, json);
+}
+
+static void page_status(struct buf *json, void *arg)
+{
+    gateway_status(((struct gateway_role *)arg)->gateway, json);
+}
+
+static void fill_conf(struct gateway_role *r, struct node *n)
+{
+    const struct options *o = &n->options;
+    struct gateway_conf *c = &r->conf;
+    bool local = is_loopback(r->http_addr);
+
+    c->rtmp_addr = r->rtmp_addr;
+    c->http_addr = r->http_addr;
+    c->http_ingest = opt_given(o, OPT_httpIngest) ? opt_flag(o, OPT_httpIngest) : local;
+    c->orch_uris = (const char *const *)r->orch_uris;
+    c->blocklist = (const char *const *)r->blocklist;
+    if (opt_text(o, OPT_orchWebhookUrl)[0])
+        c->orch_webhook_url = opt_text(o, OPT_orchWebhookUrl);
+    c->min_version = opt_text(o, OPT_orchMinLivepeerVersion);
+    c->discovery_timeout_ms = (int)opt_number(o, OPT_discoveryTimeout);
+    c->extra_nodes = (int)opt_number(o, OPT_extraNodes);
+    c->max_attempts = (int)opt_number(o, OPT_maxAttempts);
+    c->data_dir = n->data_dir;
+    c->reconnect_grace_ms = (int)opt_number(o, OPT_reconnectGrace);
+    c->current_manifest = opt_flag(o, OPT_currentManifest);
+    c->version = LEAT_VERSION;
+    c->fallback = page_handle;
+    c->fallback_arg = r->page;
+}
+
+static void *start(struct node *n, struct err *err)
+{
+    const struct options *o = &n->options;
+    struct gateway_role *r = xcalloc(1, sizeof(*r));
+    struct page_conf page = {.status = page_status, .arg = r};
+
+    r->rtmp_addr = addr_complete(opt_text(o, OPT_rtmpAddr), "127.0.0.1", RTMP_PORT);
+    r->http_addr = addr_complete(opt_text(o, OPT_httpAddr), "127.0.0.1", HTTP_PORT);
+    r->orch_uris = orchestrator_uris(opt_text(o, OPT_orchAddr));
+    r->blocklist = lowercase_addresses(opt_text(o, OPT_orchBlocklist));
+    page.dashboard_for_all = opt_flag(o, OPT_dashboard) || is_loopback(r->http_addr);
+    r->page = page_new(&page);
+    fill_conf(r, n);
+    if (read_profiles(r, o, err) == RC_OK && read_max_sessions(r, o, err) == RC_OK)
+        r->gateway = gateway_start(n->loop, &r->conf, err);
+    if (!r->gateway) {
+        role_free(r);
+        return NULL;
+    }
+    if (!r->orch_uris[0] && !r->conf.orch_webhook_url)
+        log_info(NULL, "no -orchAddr and no -orchWebhookUrl: streams play, but are not transcoded");
+    log_info(NULL, "publish to rtmp://%s/live/NAME, play http://%s/stream/NAME.m3u8",
+             gateway_rtmp_addr(r->gateway), gateway_http_addr(r->gateway));
+    if (page.dashboard_for_all)
+        log_info(NULL, "open http://%s/ in a browser", gateway_http_addr(r->gateway));
+    return r;
+}
+
+static void stop(struct node *n)
+{
+    role_free(n->running);
+}
+
+static bool is_ready(struct node *n, struct buf *why)
+{
+    return gateway_is_ready(((struct gateway_role *)n->running)->gateway, why);
+}
+
+/* The admin port shows the dashboard always. */
+static void admin_page(struct http_exchange *x, void *arg)
+{
+    struct node *n = arg;
+
+    page_handle_admin(x, ((struct gateway_role *)n->running)->page);
+}
+
+const struct role role_gateway = {
+    .name = "gateway",
+    .node_type = "bctr",
+    .option_role = ROLE_G,
+    .admin_port = ADMIN_PORT,
+    .summary = "take live streams in, have them transcoded, play them",
+    .start = start,
+    .drain = node_stopped,
+    .stop = stop,
+    .status = write_status,
+    .is_ready = is_ready,
+    .page = admin_page,
+};
