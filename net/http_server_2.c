@@ -280,8 +280,6 @@ static void answer_ended(struct http_exchange *x)
     x->ended = true;
     x->wire_end = x->conn->written;
     x->conn->as.h2->completed++;
-    if (!x->body_ended)
-        reset_stream(x, NGHTTP2_NO_ERROR); /* RFC 9113 8.1: stop sending, all is answered */
     conn_settle_soon(x->conn);
 }
 
@@ -498,6 +496,19 @@ static int on_invalid_frame(nghttp2_session *session, const nghttp2_frame *frame
     return 0;
 }
 
+/* The rest of a body whose answer is sent: a short one is let through, because clients take
+ * a reset while they upload for a failure (curl 7.88); a long one is stopped (RFC 9113 8.1). */
+static void skip_rest(struct http_conn *c, int32_t id, size_t n)
+{
+    nghttp2_session *session = c->as.h2->session;
+
+    (void)nghttp2_session_consume_connection(session, n);
+    if (nghttp2_session_get_stream_effective_recv_data_length(session, id) <= HTTP_MAX_REST)
+        return;
+    (void)nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, id, NGHTTP2_NO_ERROR);
+    send_soon(c);
+}
+
 static int on_data_chunk(nghttp2_session *session, uint8_t flags, int32_t id, const uint8_t *p,
                          size_t n, void *arg)
 {
@@ -505,8 +516,10 @@ static int on_data_chunk(nghttp2_session *session, uint8_t flags, int32_t id, co
     struct http_exchange *x = exchange_of(c, id);
 
     (void)flags;
+    if (c->dead)
+        return 0;
     if (!x)
-        (void)nghttp2_session_consume_connection(session, n);
+        skip_rest(c, id, n);
     else if (exchange_body(x, slice_of(p, n)))
         (void)nghttp2_session_consume(session, id, n);
     return 0;

@@ -58,7 +58,7 @@ static SSL_CTX *context_new(const SSL_METHOD *method, struct err *err)
 static int choose_alpn(SSL *ssl, const unsigned char **out, unsigned char *out_n,
                        const unsigned char *in, unsigned in_n, void *arg)
 {
-    static const unsigned char ours[] = "\x02h2\x08http/1.1";
+    static const unsigned char ours[] = "\x02h2\x08http/1.1\x08http/1.0";
     unsigned char *chosen;
 
     (void)ssl, (void)arg;
