@@ -294,7 +294,7 @@ static void rewind_call(struct http_call *c)
     c->unwritten = c->body_bytes;
     c->body_done = false;
     c->sent_us = 0;
-    c->heard = false;
+    c->heard = c->reset_by_peer = false;
     c->informational = 0;
     answer_head_clear(&c->head);
 }
@@ -522,6 +522,7 @@ struct http_client *http_client_new(struct loop *l)
 
     c->loop = l;
     c->origins = map_new();
+    c->idle_ms = CLIENT_IDLE_MS;
     list_init(&c->calls);
     return c;
 }

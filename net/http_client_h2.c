@@ -321,16 +321,33 @@ static void answer_frame(nghttp2_session *s, const nghttp2_frame *frame)
         http_call_finish(call);
 }
 
+static void reset_frame(nghttp2_session *s, const nghttp2_frame *frame)
+{
+    struct http_call *call = call_of(s, frame->hd.stream_id);
+
+    if (call)
+        call->reset_by_peer = true;
+}
+
 static int on_frame(nghttp2_session *s, const nghttp2_frame *frame, void *arg)
 {
     struct h2 *h = arg;
 
-    if (frame->hd.type == NGHTTP2_HEADERS || frame->hd.type == NGHTTP2_DATA)
+    switch (frame->hd.type) {
+    case NGHTTP2_HEADERS:
+    case NGHTTP2_DATA:
         answer_frame(s, frame);
-    else if (frame->hd.type == NGHTTP2_SETTINGS)
+        break;
+    case NGHTTP2_RST_STREAM:
+        reset_frame(s, frame);
+        break;
+    case NGHTTP2_SETTINGS:
         peer_settings(h, frame);
-    else if (frame->hd.type == NGHTTP2_GOAWAY)
+        break;
+    case NGHTTP2_GOAWAY:
         peer_goes(h);
+        break;
+    }
     return verdict(h);
 }
 
@@ -367,11 +384,13 @@ static int on_error(nghttp2_session *s, int code, const char *text, size_t n, vo
 
 static void say_reset(struct h2 *h, const struct http_call *call, uint32_t code, struct err *err)
 {
-    if (*h->complaint && code == NGHTTP2_PROTOCOL_ERROR)
-        (void)err_set(err, RC_BAD_INPUT, "%s breaks HTTP/2: %s", h->conn.name, h->complaint);
-    else
+    if (call->reset_by_peer || code == NGHTTP2_REFUSED_STREAM)
         (void)err_set(err, RC_CLOSED, "%s reset the call (HTTP/2 %s) after %zu bytes of its answer",
                       h->conn.name, nghttp2_http2_strerror(code), call->received);
+    else
+        (void)err_set(err, RC_BAD_INPUT, "%s breaks HTTP/2 after %zu bytes of its answer: %s",
+                      h->conn.name, call->received,
+                      *h->complaint ? h->complaint : nghttp2_http2_strerror(code));
 }
 
 static int on_stream_close(nghttp2_session *s, int32_t id, uint32_t code, void *arg)

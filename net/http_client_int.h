@@ -32,6 +32,7 @@ struct http_client {
     struct map *origins;        /* of struct client_origin, by key */
     struct list calls;          /* every living call */
     uint64_t last_serial;       /* of connections */
+    int idle_ms;                /* CLIENT_IDLE_MS, less in tests */
     bool freeing;
 };
 
@@ -81,6 +82,7 @@ struct http_call {
     uint64_t after;                     /* only connections with a later serial will do */
     bool retried, reused;
     int32_t stream_id;                  /* HTTP/2; 0: closed there */
+    bool reset_by_peer;                 /* HTTP/2 */
 
     size_t part, part_at;               /* first body byte that was not handed to the stream */
     size_t unwritten;

@@ -105,7 +105,7 @@ void client_conn_detach(struct http_call *call)
     list_remove(&c->calls, &call->place);
     c->protocol->leave(c, call);
     if (!c->dead && list_is_empty(&c->calls))
-        timer_start(c->timer, CLIENT_IDLE_MS);
+        timer_start(c->timer, c->origin->client->idle_ms);
     if (!c->dead)
         client_origin_turn_soon(c->origin);
     conn_leave(c);
@@ -184,7 +184,7 @@ static void conn_open(struct client_origin *o, struct stream *s, int version)
     c->timer = timer_new(c->loop, on_conn_timer, c);
     list_init(&c->calls);
     list_push(&o->conns, &c->node);
-    timer_start(c->timer, CLIENT_IDLE_MS);
+    timer_start(c->timer, c->origin->client->idle_ms);
     s->on_sent = on_sent;
     stream_set_events(s, &events, c);
     p->ready(c);

@@ -1,0 +1,1538 @@
+/* The HTTP client against peers that behave, stall, lie and vanish. */
+#include "http_peer.h"
+
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "net/http_client.h"
+#include "net/http_client_int.h"
+#include "net/http_server.h"
+
+enum { GUARD_MS = 20000, BIG = 8 * 1024 * 1024 };
+
+/* What a call told us. */
+struct told {
+    struct world *w;
+    int status, headers_calls, done_calls;
+    bool headers_before_body;
+    size_t bytes;
+    enum rc rc;
+    char text[ERR_TEXT_MAX], header[64], trailer[64];
+    struct blob *body;
+    int64_t sent_us;
+    struct http_call *call;
+    void (*at_headers)(struct told *t);
+    void (*at_bytes)(struct told *t);
+    void (*at_done)(struct told *t);
+};
+
+struct world {
+    struct loop *loop;
+    struct http_client *client;
+    struct peer peer;
+    struct timer *guard;
+    int waiting;                /* calls that are not done */
+    bool late;
+};
+
+static void on_guard(void *arg)
+{
+    struct world *w = arg;
+
+    w->late = true;
+    loop_stop(w->loop);
+}
+
+static int setup(void **state)
+{
+    struct world *w = xcalloc(1, sizeof(*w));
+
+    w->loop = loop_new();
+    w->client = http_client_new(w->loop);
+    w->guard = timer_new(w->loop, on_guard, w);
+    *state = w;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct world *w = *state;
+
+    http_client_free(w->client);
+    if (w->peer.listener)
+        peer_close(&w->peer);
+    timer_free(w->guard);
+    tls_server_free(w->peer.tls);
+    loop_free(w->loop);
+    assert_int_equal(blob_total_bytes(), 0);
+    free(w);
+    return 0;
+}
+
+static void run(struct world *w)
+{
+    timer_start(w->guard, GUARD_MS);
+    loop_run(w->loop);
+    timer_stop(w->guard);
+    assert_false(w->late);
+}
+
+/* --- calls --- */
+
+static void copy_header(const struct http_headers *h, const char *name, char out[64])
+{
+    struct slice v = http_header_get(h, name);
+
+    snprintf(out, 64, SLICE_FMT, (int)v.n, (const char *)(v.p ? v.p : (const uint8_t *)""));
+}
+
+static void on_headers(int status, const struct http_headers *h, void *arg)
+{
+    struct told *t = arg;
+
+    t->headers_calls++;
+    t->headers_before_body = t->bytes == 0;
+    t->status = status;
+    copy_header(h, "x-test", t->header);
+    if (t->at_headers)
+        t->at_headers(t);
+}
+
+static void on_bytes(struct slice bytes, void *arg)
+{
+    struct told *t = arg;
+
+    t->bytes += bytes.n;
+    if (t->at_bytes)
+        t->at_bytes(t);
+}
+
+static void on_done(int status, const struct http_headers *h, struct blob *body,
+                    const struct err *err, void *arg)
+{
+    struct told *t = arg;
+
+    t->done_calls++;
+    t->status = status;
+    t->rc = err ? err->code : RC_OK;
+    snprintf(t->text, sizeof(t->text), "%s", err ? err->text : "");
+    copy_header(h, "x-after", t->trailer);
+    copy_header(h, "x-got", t->header[0] ? t->trailer : t->header);
+    t->body = blob_ref(body);
+    t->sent_us = http_call_sent_us(t->call);
+    if (t->at_done)
+        t->at_done(t);
+    if (--t->w->waiting == 0)
+        loop_stop(t->w->loop);
+}
+
+static struct http_call_conf conf_of(struct told *t, const char *url)
+{
+    return (struct http_call_conf){ .method = "GET", .url = url, .timeout_ms = GUARD_MS,
+                                    .max_body = 64 * 1024 * 1024, .collect = true,
+                                    .on_headers = on_headers, .on_bytes = on_bytes,
+                                    .on_done = on_done, .arg = t };
+}
+
+static void start(struct world *w, struct told *t, const struct http_call_conf *conf)
+{
+    t->w = w;
+    w->waiting++;
+    t->call = http_call_start(w->client, conf);
+}
+
+/* A whole call by itself. */
+static void call(struct world *w, struct told *t, const struct http_call_conf *conf)
+{
+    start(w, t, conf);
+    run(w);
+    assert_int_equal(t->done_calls, 1);
+    blob_unref(&t->body);
+}
+
+static const char *url_of(struct world *w, const char *path)
+{
+    static char url[256];
+
+    snprintf(url, sizeof(url), "%s%s", w->peer.url, path);
+    return url;
+}
+
+static struct blob *patterned(size_t n)
+{
+    struct blob *b = blob_new(n);
+
+    for (size_t i = 0; i < n; i++)
+        blob_bytes(b)[i] = (uint8_t)(i * 7 + i / 251);
+    return b;
+}
+
+/* --- HTTP/1.1: answers, good and bad --- */
+
+static const struct answer {
+    const char *name;
+    const char *says;
+    bool hangs_up;
+    enum rc rc;
+    int status;
+    const char *body, *text;    /* text: part of the sentence */
+} answers[] = {
+    { "length", "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nX-Test: a\r\n\r\nhello", false, RC_OK, 200,
+      "hello", "" },
+    { "chunks", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+                "3\r\nhel\r\n2;x=y\r\nlo\r\n0\r\nX-After: t\r\n\r\n", false, RC_OK, 200, "hello", "" },
+    { "until close", "HTTP/1.0 200 OK\r\n\r\nhello", true, RC_OK, 200, "hello", "" },
+    { "no body", "HTTP/1.1 204 No Content\r\n\r\n", false, RC_OK, 204, "", "" },
+    { "continue", "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
+      false, RC_OK, 200, "ok", "" },
+    { "continue with a length", "HTTP/1.1 103 Hints\r\nContent-Length: 9\r\n\r\n"
+      "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", false, RC_OK, 200, "ok", "" },
+    { "refusal", "HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\nno", false, RC_OK, 403, "no",
+      "" },
+    { "nothing", "", true, RC_CLOSED, 0, NULL, "before its answer" },
+    { "half a head", "HTTP/1.1 200 OK\r\nContent-Le", true, RC_CLOSED, 0, NULL,
+      "within its headers" },
+    { "cut", "HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\nhello", true, RC_CLOSED, 200, NULL,
+      "after 5 bytes" },
+    { "chunks cut", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n9\r\nhel", true,
+      RC_CLOSED, 200, NULL, "after 3 bytes" },
+    { "last chunk missing", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nhel\r\n", true,
+      RC_CLOSED, 200, NULL, "after 3 bytes" },
+    { "bad chunk", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\nhel", false,
+      RC_BAD_INPUT, 200, NULL, "breaks HTTP/1.1" },
+    { "huge chunk", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nfffffffffffffffff\r\nh",
+      false, RC_BAD_INPUT, 200, NULL, "breaks HTTP/1.1" },
+    { "two lengths", "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello", false,
+      RC_BAD_INPUT, 0, NULL, "breaks HTTP/1.1" },
+    { "length and chunks", "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n"
+      "\r\nhello", false, RC_BAD_INPUT, 0, NULL, "breaks HTTP/1.1" },
+    { "negative length", "HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\nhello", false, RC_BAD_INPUT, 0,
+      NULL, "breaks HTTP/1.1" },
+    { "garbage", "\x16\x03\x01\x02 garbage\r\n\r\n", false, RC_BAD_INPUT, 0, NULL,
+      "breaks HTTP/1.1" },
+    { "upgrade", "HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n",
+      false, RC_BAD_INPUT, 0, NULL, "status 101" },
+    { "length beyond the limit", "HTTP/1.1 200 OK\r\nContent-Length: 5000000000\r\n\r\n", false,
+      RC_LIMIT, 200, NULL, "5000000000 bytes" },
+};
+
+static const struct answer *answer;
+
+static void say_answer(struct peer_conn *c)
+{
+    if (c->stage || !peer_heard(c, "\r\n\r\n"))
+        return;
+    c->stage = 1;
+    peer_say(c, answer->says);
+    if (answer->hangs_up)
+        peer_hang_up(c);
+}
+
+static void check_answer(struct told *t)
+{
+    struct slice body = blob_slice(t->body);
+
+    if (t->rc != answer->rc || t->status != answer->status || !strstr(t->text, answer->text))
+        fail_msg("%s: rc %s, status %d, \"%s\"", answer->name, rc_name(t->rc), t->status, t->text);
+    if (t->rc != RC_OK && !strstr(t->text, "127.0.0.1:"))
+        fail_msg("%s: no host and port in \"%s\"", answer->name, t->text);
+    if (answer->body && !slice_eq_str(body, answer->body))
+        fail_msg("%s: body of %zu bytes", answer->name, body.n);
+    if (!answer->body && t->body)
+        fail_msg("%s: a body came with the error", answer->name);
+    if (answer->status && t->headers_calls != 1)
+        fail_msg("%s: on_headers ran %d times", answer->name, t->headers_calls);
+    assert_int_equal(t->done_calls, 1);
+}
+
+static void test_answers(void **state)
+{
+    struct world *w = *state;
+
+    w->peer.on_input = say_answer;
+    peer_open(&w->peer, w->loop);
+    for (size_t i = 0; i < ARRAY_LEN(answers); i++) {
+        struct told t = { 0 };
+        struct http_call_conf conf = conf_of(&t, url_of(w, "/a?b=c"));
+
+        answer = &answers[i];
+        http_client_free(w->client); /* a connection of its own for each */
+        w->client = http_client_new(w->loop);
+        start(w, &t, &conf);
+        run(w);
+        check_answer(&t);
+        blob_unref(&t.body);
+    }
+}
+
+/* The same answers byte by byte: nothing may depend on how they are cut. */
+static void drip(struct peer_conn *c, const char *text)
+{
+    for (; *text; text++) {
+        char one[2] = { *text, 0 };
+
+        peer_say(c, one);
+        for (int i = 0; i < 3; i++) /* let it leave and arrive alone */
+            uv_run(loop_uv(c->peer->loop), UV_RUN_NOWAIT);
+    }
+}
+
+static void test_answers_in_single_bytes(void **state)
+{
+    struct world *w = *state;
+
+    w->peer.on_input = NULL;
+    peer_open(&w->peer, w->loop);
+    for (size_t i = 0; i < ARRAY_LEN(answers); i++) {
+        struct told t = { .w = w };
+        struct http_call_conf conf = conf_of(&t, url_of(w, "/"));
+        struct peer_conn *c;
+
+        answer = &answers[i];
+        http_client_free(w->client);
+        w->client = http_client_new(w->loop);
+        start(w, &t, &conf);
+        while (w->peer.n_conns <= (int)i || !w->peer.conns[i]->in.n)
+            uv_run(loop_uv(w->loop), UV_RUN_ONCE);
+        c = w->peer.conns[i];
+        drip(c, answer->says);
+        if (answer->hangs_up)
+            peer_hang_up(c);
+        if (!t.done_calls)
+            run(w);
+        check_answer(&t);
+        blob_unref(&t.body);
+    }
+}
+
+/* --- HTTP/1.1: floods --- */
+
+static void flood(struct peer_conn *c, const char *head, const char *again)
+{
+    if (!peer_heard(c, "\r\n\r\n"))
+        return;
+    peer_say(c, head);
+    for (int i = 0; i < 20000; i++)
+        peer_say(c, again);
+}
+
+static void flood_header_lines(struct peer_conn *c)
+{
+    flood(c, "HTTP/1.1 200 OK\r\n", "a: b\r\n");
+}
+
+static void flood_one_header(struct peer_conn *c)
+{
+    flood(c, "HTTP/1.1 200 OK\r\nx: ", "aaaaaaaaaa");
+}
+
+static void flood_reason(struct peer_conn *c)
+{
+    flood(c, "HTTP/1.1 200 ", "aaaaaaaaaa");
+}
+
+static void flood_continue(struct peer_conn *c)
+{
+    flood(c, "", "HTTP/1.1 100 Continue\r\n\r\n");
+}
+
+static void flood_chunk_extension(struct peer_conn *c)
+{
+    flood(c, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1;", "aaaaaaaaaa");
+}
+
+static void flood_trailers(struct peer_conn *c)
+{
+    flood(c, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n", "a: b\r\n");
+}
+
+static void flood_body(struct peer_conn *c)
+{
+    flood(c, "HTTP/1.0 200 OK\r\n\r\n", "aaaaaaaaaa");
+}
+
+static void flood_empty_lines(struct peer_conn *c)
+{
+    flood(c, "", "\r\n\r\n\r\n\r\n\r\n");
+}
+
+static void test_floods(void **state)
+{
+    static const struct {
+        const char *name;
+        void (*peer)(struct peer_conn *c);
+    } floods[] = {
+        { "header lines", flood_header_lines }, { "one header", flood_one_header },
+        { "reason phrase", flood_reason },      { "100 Continue", flood_continue },
+        { "chunk extension", flood_chunk_extension }, { "trailers", flood_trailers },
+        { "body", flood_body },                 { "empty lines", flood_empty_lines },
+    };
+    struct world *w = *state;
+
+    peer_open(&w->peer, w->loop);
+    for (size_t i = 0; i < ARRAY_LEN(floods); i++) {
+        struct told t = { 0 };
+        struct http_call_conf conf = conf_of(&t, url_of(w, "/"));
+
+        conf.max_body = 100000;
+        w->peer.on_input = floods[i].peer;
+        call(w, &t, &conf);
+        if (t.rc != RC_LIMIT)
+            fail_msg("%s: %s, \"%s\"", floods[i].name, rc_name(t.rc), t.text);
+    }
+}
+
+/* Honest chunks of one byte are no flood. */
+static void tiny_chunks(struct peer_conn *c)
+{
+    if (c->stage++)
+        return;
+    peer_say(c, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
+    for (int i = 0; i < 100000; i++)
+        peer_say(c, "1\r\na\r\n");
+    peer_say(c, "0\r\n\r\n");
+}
+
+static void test_tiny_chunks(void **state)
+{
+    struct world *w = *state;
+    struct told t = { 0 };
+    struct http_call_conf conf;
+
+    w->peer.on_input = tiny_chunks;
+    peer_open(&w->peer, w->loop);
+    conf = conf_of(&t, url_of(w, "/"));
+    call(w, &t, &conf);
+    assert_int_equal(t.rc, RC_OK);
+    assert_int_equal(t.bytes, 100000);
+}
+
+/* --- the request --- */
+
+static void answer_ok(struct peer_conn *c)
+{
+    if (!peer_heard(c, "\r\n\r\n"))
+        return;
+    peer_say(c, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+    c->stage++;
+}
+
+static void test_request_bytes(void **state)
+{
+    struct world *w = *state;
+    struct told t = { 0 };
+    struct http_header headers[] = { { SLICE_LIT("Livepeer-Payment"), SLICE_LIT("") },
+                                     { SLICE_LIT("X-One"), SLICE_LIT("1") } };
+    struct blob *parts[] = { blob_copy(SLICE_LIT("ab")), blob_copy(SLICE_LIT("")),
+                             blob_copy(SLICE_LIT("cde")) };
+    struct http_call_conf conf;
+    char want[256];
+
+    w->peer.on_input = answer_ok;
+    peer_open(&w->peer, w->loop);
+    conf = conf_of(&t, url_of(w, "/segment?a=b#part"));
+    conf.method = "POST";
+    conf.headers = headers;
+    conf.n_headers = 2;
+    conf.body_parts = parts;
+    conf.n_body_parts = 3;
+    call(w, &t, &conf);
+    snprintf(want, sizeof(want), "POST /segment?a=b HTTP/1.1\r\nHost: %s\r\nUser-Agent: leat\r\n"
+             "Livepeer-Payment: \r\nX-One: 1\r\nContent-Length: 5\r\n\r\nabcde",
+             listener_addr(w->peer.listener));
+    assert_string_equal(buf_cstr(&w->peer.conns[0]->in), want);
+    assert_true(t.sent_us > 0 && t.sent_us <= clock_mono_us());
+    for (size_t i = 0; i < 3; i++)
+        blob_unref(&parts[i]);
+}
+
+static void test_refuses_broken_requests(void **state)
+{
+    static const struct {
+        const char *url, *method, *value;
+        enum rc rc;
+    } cases[] = {
+        { "ftp://127.0.0.1/", "GET", "x", RC_BAD_INPUT },
+        { "nonsense", "GET", "x", RC_BAD_INPUT },
+        { "http://127.0.0.1/a b", "GET", "x", RC_BAD_INPUT },
+        { "http://127.0.0.1/\r\nX: y", "GET", "x", RC_BAD_INPUT },
+        { "http://127.0.0.1/", "GET /x", "x", RC_BAD_INPUT },
+        { "http://127.0.0.1/", "GET", "secret\r\nX-More: y", RC_BAD_INPUT },
+        { "http://127.0.0.1/", "GET", "secret\n", RC_BAD_INPUT },
+    };
+    struct world *w = *state;
+
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct told t = { 0 };
+        struct http_header header = { SLICE_LIT("Credentials"), slice_str(cases[i].value) };
+        struct http_call_conf conf = conf_of(&t, cases[i].url);
+
+        conf.method = cases[i].method;
+        conf.headers = &header;
+        conf.n_headers = 1;
+        start(w, &t, &conf);
+        assert_int_equal(t.done_calls, 0); /* told from the loop, never from within the start */
+        run(w);
+        if (t.rc != cases[i].rc)
+            fail_msg("case %zu: %s, %s", i, rc_name(t.rc), t.text);
+    }
+}
+
+static void head_without_body(struct peer_conn *c)
+{
+    if (peer_heard(c, "HEAD /x HTTP/1.1"))
+        peer_say(c, "HTTP/1.1 200 OK\r\nContent-Length: 70000000\r\n\r\n");
+}
+
+static void test_head(void **state)
+{
+    struct world *w = *state;
+    struct told t = { 0 };
+    struct http_call_conf conf;
+
+    w->peer.on_input = head_without_body;
+    peer_open(&w->peer, w->loop);
+    conf = conf_of(&t, url_of(w, "/x"));
+    conf.method = "HEAD";
+    call(w, &t, &conf);
+    assert_int_equal(t.rc, RC_OK);
+    assert_int_equal(t.bytes, 0);
+}
+
+static void test_unix_socket(void **state)
+{
+    struct world *w = *state;
+    struct told t = { 0 };
+    struct http_call_conf conf = conf_of(&t, "https://leat/x");
+    char path[64], addr[80];
+
+    snprintf(path, sizeof(path), "/tmp/leat-test-%d.sock", (int)getpid());
+    snprintf(addr, sizeof(addr), "unix:%s", path);
+    w->peer.on_input = answer_ok;
+    peer_open_at(&w->peer, w->loop, addr, "http");
+    conf.unix_path = path;
+    call(w, &t, &conf);
+    assert_int_equal(t.rc, RC_OK);
+    assert_true(peer_heard(w->peer.conns[0], "Host: leat\r\n"));
+    (void)unlink(path);
+}
+
+/* --- connections: kept, reused, stale --- */
+
+static void test_reuse(void **state)
+{
+    struct world *w = *state;
+
+    w->peer.on_input = answer_ok;
+    peer_open(&w->peer, w->loop);
+    for (int i = 0; i < 3; i++) {
+        struct told t = { 0 };
+        struct http_call_conf conf = conf_of(&t, url_of(w, "/"));
+
+        call(w, &t, &conf);
+        assert_int_equal(t.rc, RC_OK);
+        buf_clear(&w->peer.conns[0]->in);
+    }
+    assert_int_equal(w->peer.n_conns, 1);
+}
+
+static void test_parallel_calls_get_connections_of_their_own(void **state)
+{
+    struct world *w = *state;
+    struct told t[5] = { 0 };
+
+    w->peer.on_input = answer_ok;
+    peer_open(&w->peer, w->loop);
+    for (size_t i = 0; i < ARRAY_LEN(t); i++) {
+        struct http_call_conf conf = conf_of(&t[i], url_of(w, "/"));
+
+        start(w, &t[i], &conf);
+    }
+    run(w);
+    for (size_t i = 0; i < ARRAY_LEN(t); i++) {
+        assert_int_equal(t[i].rc, RC_OK);
+        blob_unref(&t[i].body);
+    }
+    assert_int_equal(w->peer.n_conns, 5);
+}
+
+/* More calls than connections may be open: the rest waits, all are answered. */
+static void test_many_parallel_calls(void **state)
+{
+    enum { CALLS = 100 };
+    struct world *w = *state;
+    struct told *t = xcalloc(CALLS, sizeof(*t));
+
+    w->peer.on_input = answer_ok;
+    peer_open(&w->peer, w->loop);
+    for (size_t i = 0; i < CALLS; i++) {
+        struct http_call_conf conf = conf_of(&t[i], url_of(w, "/"));
+
+        start(w, &t[i], &conf);
+    }
+    run(w);
+    for (size_t i = 0; i < CALLS; i++) {
+        assert_int_equal(t[i].rc, RC_OK);
+        blob_unref(&t[i].body);
+    }
+    assert_true(w->peer.n_conns <= CLIENT_MAX_CONNS);
+    free(t);
+}
+
+/* The first connection answers once and hangs up on the second request. */
+static void stale_first(struct peer_conn *c)
+{
+    if (c->index == 0 && c->stage == 1)
+        peer_hang_up(c);
+    else
+        answer_ok(c);
+    buf_clear(&c->in);
+}
+
+static void test_stale_connection_is_tried_again(void **state)
+{
+    struct world *w = *state;
+    struct blob *body = patterned(100000);
+
+    w->peer.on_input = stale_first;
+    peer_open(&w->peer, w->loop);
+    for (int i = 0; i < 2; i++) {
+        struct told t = { 0 };
+        struct http_call_conf conf = conf_of(&t, url_of(w, "/"));
+
+        conf.method = "POST";
+        conf.body = i ? body : NULL;
+        call(w, &t, &conf);
+        assert_int_equal(t.rc, RC_OK);
+    }
+    assert_int_equal(w->peer.n_conns, 2);
+    blob_unref(&body);
+}
+
+static void always_hang_up_later(struct peer_conn *c)
+{
+    if (c->index > 0 || c->stage == 1)
+        peer_hang_up(c);
+    else
+        answer_ok(c);
+    buf_clear(&c->in);
+}
+
+static void test_tried_again_once_only(void **state)
+{
+    struct world *w = *state;
+    struct told first = { 0 }, second = { 0 };
+    struct http_call_conf conf;
+
+    w->peer.on_input = always_hang_up_later;
+    peer_open(&w->peer, w->loop);
+    conf = conf_of(&first, url_of(w, "/"));
+    call(w, &first, &conf);
+    conf = conf_of(&second, url_of(w, "/"));
+    call(w, &second, &conf);
+    assert_int_equal(first.rc, RC_OK);
+    assert_int_equal(second.rc, RC_CLOSED);
+    assert_int_equal(w->peer.n_conns, 2);
+}
+
+static void half_answer_on_second(struct peer_conn *c)
+{
+    if (c->stage == 1) {
+        peer_say(c, "HTTP/1.1 2");
+        peer_hang_up(c);
+    } else {
+        answer_ok(c);
+    }
+    buf_clear(&c->in);
+}
+
+static void test_begun_answer_is_not_tried_again(void **state)
+{
+    struct world *w = *state;
+    struct told first = { 0 }, second = { 0 };
+    struct http_call_conf conf;
+
+    w->peer.on_input = half_answer_on_second;
+    peer_open(&w->peer, w->loop);
+    conf = conf_of(&first, url_of(w, "/"));
+    call(w, &first, &conf);
+    conf = conf_of(&second, url_of(w, "/"));
+    call(w, &second, &conf);
+    assert_int_equal(second.rc, RC_CLOSED);
+    assert_int_equal(w->peer.n_conns, 1);
+}
+
+/* A second answer that nobody asked for must not become the answer of the next call. */
+static void answer_twice(struct peer_conn *c)
+{
+    if (c->index)
+        answer_ok(c);
+    else if (!c->stage++)
+        peer_say(c, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+                    "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nbad");
+}
+
+static void test_unasked_answer(void **state)
+{
+    struct world *w = *state;
+    struct told first = { 0 }, second = { 0 };
+    struct http_call_conf conf;
+
+    w->peer.on_input = answer_twice;
+    peer_open(&w->peer, w->loop);
+    conf = conf_of(&first, url_of(w, "/"));
+    call(w, &first, &conf);
+    conf = conf_of(&second, url_of(w, "/"));
+    call(w, &second, &conf);
+    assert_int_equal(first.bytes, 2);
+    assert_int_equal(second.bytes, 2);
+    assert_int_equal(w->peer.n_conns, 2);
+}
+
+static void test_idle_connection_is_closed(void **state)
+{
+    struct world *w = *state;
+    struct told t = { 0 };
+    struct http_call_conf conf;
+
+    w->client->idle_ms = 20;
+    w->peer.on_input = answer_ok;
+    peer_open(&w->peer, w->loop);
+    conf = conf_of(&t, url_of(w, "/"));
+    call(w, &t, &conf);
+    for (int64_t end = clock_mono_ms() + GUARD_MS; !w->peer.conns[0]->ended;) {
+        assert_true(clock_mono_ms() < end);
+        uv_run(loop_uv(w->loop), UV_RUN_ONCE);
+    }
+    assert_int_equal(map_count(w->client->origins), 0);
+}
+
+/* --- time --- */
+
+static void say_nothing(struct peer_conn *c)
+{
+    (void)c;
+}
+
+static void status_then_silence(struct peer_conn *c)
+{
+    if (peer_heard(c, "\r\n\r\n") && !c->stage++)
+        peer_say(c, "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nabc");
+}
+
+static void test_timeouts(void **state)
+{
+    static const struct {
+        void (*peer)(struct peer_conn *c);
+        const char *scheme;
+        int connect_ms, header_ms, all_ms;
+        enum rc rc;
+        const char *begins, *holds;
+    } cases[] = {
+        { say_nothing, "http", 0, 60, 0, RC_TIMEOUT, "header timeout: 127.0.0.1:", "60 ms" },
+        { say_nothing, "http", 0, 0, 70, RC_TIMEOUT, "header timeout: 127.0.0.1:", "70 ms" },
+        { status_then_silence, "http", 0, 60, 120, RC_TIMEOUT, "body timeout: 127.0.0.1:",
+          "120 ms (3 bytes came)" },
+        { say_nothing, "https", 60, 0, 0, RC_UNAVAILABLE, "no connection to 127.0.0.1:", "60 ms" },
+        { say_nothing, "https", 5000, 60, 0, RC_TIMEOUT, "header timeout: no connection to ",
+          "60 ms" },
+    };
+    struct world *w = *state;
+
+    peer_open(&w->peer, w->loop);
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct told t = { 0 };
+        char url[128];
+        struct http_call_conf conf = conf_of(&t, url);
+
+        snprintf(url, sizeof(url), "%s://%s/", cases[i].scheme, listener_addr(w->peer.listener));
+        w->peer.on_input = cases[i].peer;
+        conf.connect_timeout_ms = cases[i].connect_ms;
+        conf.header_timeout_ms = cases[i].header_ms;
+        conf.timeout_ms = cases[i].all_ms;
+        call(w, &t, &conf);
+        if (t.rc != cases[i].rc || strncmp(t.text, cases[i].begins, strlen(cases[i].begins)) ||
+            !strstr(t.text, cases[i].holds))
+            fail_msg("case %zu: %s, \"%s\"", i, rc_name(t.rc), t.text);
+    }
+}
+
+/* One byte now and then keeps nobody waiting beyond the limit. */
+struct drip {
+    struct world *w;
+    struct timer *timer;
+};
+
+static void drip_on_tick(void *arg)
+{
+    struct drip *d = arg;
+
+    if (d->w->peer.n_conns)
+        peer_say(d->w->peer.conns[0], "a");
+}
+
+static void test_slow_drip(void **state)
+{
+    struct world *w = *state;
+    struct told t = { 0 };
+    struct drip d = { .w = w };
+    struct http_call_conf conf;
+
+    w->peer.on_input = status_then_silence;
+    peer_open(&w->peer, w->loop);
+    d.timer = timer_new(w->loop, drip_on_tick, &d);
+    timer_repeat(d.timer, 5);
+    conf = conf_of(&t, url_of(w, "/"));
+    conf.timeout_ms = 150;
+    call(w, &t, &conf);
+    timer_free(d.timer);
+    assert_int_equal(t.rc, RC_TIMEOUT);
+}
+
+static void test_connection_refused(void **state)
+{
+    struct world *w = *state;
+    struct told t = { 0 };
+    struct http_call_conf conf;
+    char url[128];
+
+    peer_open(&w->peer, w->loop);
+    snprintf(url, sizeof(url), "%s", url_of(w, "/"));
+    peer_close(&w->peer);
+    conf = conf_of(&t, url);
+    call(w, &t, &conf);
+    assert_int_equal(t.rc, RC_UNAVAILABLE);
+    assert_non_null(strstr(t.text, "no connection to 127.0.0.1:"));
+    assert_non_null(strstr(t.text, "refused"));
+}
+
+/* --- early answers --- */
+
+static void early_403(struct peer_conn *c)
+{
+    if (!peer_heard(c, "\r\n\r\n") || c->stage++)
+        return;
+    peer_say(c, "HTTP/1.1 403 Forbidden\r\nContent-Length: 4\r\n\r\nno!\n");
+    stream_pause(c->stream); /* and reads no more */
+}
+
+static void test_early_refusal(void **state)
+{
+    struct world *w = *state;
+    struct told t = { 0 };
+    struct blob *body = patterned(4 * BIG);
+    struct http_call_conf conf;
+
+    w->peer.on_input = early_403;
+    peer_open(&w->peer, w->loop);
+    conf = conf_of(&t, url_of(w, "/segment"));
+    conf.method = "POST";
+    conf.body = body;
+    call(w, &t, &conf);
+    assert_int_equal(t.rc, RC_OK);
+    assert_int_equal(t.status, 403);
+    assert_int_equal(t.bytes, 4);
+    assert_true(w->peer.conns[0]->in.n < 4 * BIG);
+    blob_unref(&body);
+}
+
+static void early_403_and_gone(struct peer_conn *c)
+{
+    if (!peer_heard(c, "\r\n\r\n") || c->stage++)
+        return;
+    peer_say(c, "HTTP/1.1 403 Forbidden\r\nContent-Length: 4\r\n\r\nno!\n");
+    peer_hang_up(c);
+}
+
+static void test_early_refusal_then_close(void **state)
+{
+    struct world *w = *state;
+    struct told t = { 0 };
+    struct blob *body = patterned(4 * BIG);
+    struct http_call_conf conf;
+
+    w->peer.on_input = early_403_and_gone;
+    peer_open(&w->peer, w->loop);
+    conf = conf_of(&t, url_of(w, "/segment"));
+    conf.method = "POST";
+    conf.body = body;
+    call(w, &t, &conf);
+    assert_int_equal(t.rc, RC_OK);
+    assert_int_equal(t.status, 403);
+    blob_unref(&body);
+}
+
+/* The status is told when it comes, not when the body has ended (video.md 4.2, step 9). */
+static void finish_answer(struct told *t)
+{
+    peer_say(t->w->peer.conns[0], "abc");
+}
+
+static void status_alone(struct peer_conn *c)
+{
+    if (peer_heard(c, "\r\n\r\n") && !c->stage++)
+        peer_say(c, "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n");
+}
+
+static void test_two_phases(void **state)
+{
+    struct world *w = *state;
+    struct told t = { .at_headers = finish_answer };
+    struct http_call_conf conf;
+
+    w->peer.on_input = status_alone;
+    peer_open(&w->peer, w->loop);
+    conf = conf_of(&t, url_of(w, "/"));
+    call(w, &t, &conf);
+    assert_int_equal(t.rc, RC_OK);
+    assert_true(t.headers_before_body);
+    assert_int_equal(t.bytes, 3);
+}
+
+/* --- cancelling, anywhere --- */
+
+static void do_cancel(struct told *t)
+{
+    http_call_cancel(t->call);
+    if (!t->done_calls)
+        loop_stop(t->w->loop);
+}
+
+static void do_free(struct told *t)
+{
+    struct http_client *c = t->w->client;
+
+    t->w->client = NULL;
+    http_client_free(c);
+    loop_stop(t->w->loop);
+}
+
+static void run_with(struct world *w, const char *path, enum http_speak speak, struct told *t)
+{
+    struct http_call_conf conf = conf_of(t, url_of(w, path));
+
+    conf.speak = speak;
+    if (!w->client)
+        w->client = http_client_new(w->loop);
+    start(w, t, &conf);
+    run(w);
+    w->waiting = 0;
+    blob_unref(&t->body);
+}
+
+static void cancel_everywhere(struct world *w, enum http_speak speak)
+{
+    void (*const acts[])(struct told *t) = { do_cancel, do_free };
+
+    for (size_t i = 0; i < ARRAY_LEN(acts); i++) {
+        struct told at_headers = { .at_headers = acts[i] };
+        struct told at_bytes = { .at_bytes = acts[i] };
+        struct told at_done = { .at_done = acts[i] };
+        int freed = acts[i] == do_free; /* then on_done tells RC_CANCELLED */
+
+        run_with(w, "/", speak, &at_headers);
+        assert_int_equal(at_headers.done_calls, freed);
+        assert_int_equal(at_headers.bytes, 0);
+        run_with(w, "/", speak, &at_bytes);
+        assert_int_equal(at_bytes.done_calls, freed);
+        run_with(w, "/", speak, &at_done);
+        assert_int_equal(at_done.done_calls, 1);
+        assert_int_equal(at_done.rc, RC_OK);
+    }
+}
+
+static void answer_each(struct peer_conn *c)
+{
+    answer_ok(c);
+    buf_clear(&c->in);
+}
+
+static void test_cancel_in_callbacks_http1(void **state)
+{
+    struct world *w = *state;
+
+    w->peer.on_input = answer_each;
+    peer_open(&w->peer, w->loop);
+    cancel_everywhere(w, HTTP_SPEAK_1);
+}
+
+static void test_cancel_in_callbacks_http2(void **state)
+{
+    struct world *w = *state;
+
+    w->peer.on_input = peer_h2;
+    peer_open(&w->peer, w->loop);
+    cancel_everywhere(w, HTTP_SPEAK_2);
+}
+
+static void test_cancel_at_once_and_while_waiting(void **state)
+{
+    struct world *w = *state;
+    struct told gone = { 0 }, stays = { 0 };
+    struct http_call_conf conf;
+
+    w->peer.on_input = answer_each;
+    peer_open(&w->peer, w->loop);
+    conf = conf_of(&gone, url_of(w, "/"));
+    http_call_cancel(http_call_start(w->client, &conf));
+    gone.w = w;
+    gone.call = http_call_start(w->client, &conf);
+    uv_run(loop_uv(w->loop), UV_RUN_NOWAIT);
+    http_call_cancel(gone.call); /* connecting by now */
+    conf = conf_of(&stays, url_of(w, "/"));
+    call(w, &stays, &conf);
+    assert_int_equal(gone.done_calls, 0);
+    assert_int_equal(stays.rc, RC_OK);
+}
+
+static void test_free_with_running_calls(void **state)
+{
+    struct world *w = *state;
+    struct told t[4] = { 0 };
+
+    w->peer.on_input = say_nothing;
+    peer_open(&w->peer, w->loop);
+    for (int i = 0; i < 4; i++) {
+        struct http_call_conf conf = conf_of(&t[i], url_of(w, "/"));
+
+        conf.speak = i % 2 ? HTTP_SPEAK_2 : HTTP_SPEAK_1;
+        start(w, &t[i], &conf);
+        if (i < 3)
+            for (int n = 0; n < 10; n++)
+                uv_run(loop_uv(w->loop), UV_RUN_NOWAIT);
+    }
+    do_free(&t[0]);
+    for (int i = 0; i < 4; i++) {
+        assert_int_equal(t[i].done_calls, 1);
+        assert_int_equal(t[i].rc, RC_CANCELLED);
+    }
+}
+
+/* A caller that starts the next call when one ends must not keep a dying client alive. */
+static void start_another(struct told *t)
+{
+    struct http_call_conf conf = conf_of(t, "http://127.0.0.1:1/");
+
+    assert_null(http_call_start(t->w->client, &conf));
+}
+
+static void test_start_while_freeing(void **state)
+{
+    struct world *w = *state;
+    struct told t = { .at_done = start_another };
+    struct http_call_conf conf;
+
+    w->peer.on_input = say_nothing;
+    peer_open(&w->peer, w->loop);
+    conf = conf_of(&t, url_of(w, "/"));
+    start(w, &t, &conf);
+    http_client_free(w->client);
+    w->client = NULL;
+    assert_int_equal(t.rc, RC_CANCELLED);
+}
+
+/* --- HTTP/2 --- */
+
+static void h2_open(struct world *w)
+{
+    w->peer.on_input = peer_h2;
+    peer_open(&w->peer, w->loop);
+}
+
+static void h2_call(struct world *w, struct told *t, const char *path, struct blob *body)
+{
+    struct http_call_conf conf = conf_of(t, url_of(w, path));
+
+    conf.speak = HTTP_SPEAK_2;
+    conf.method = body ? "POST" : "GET";
+    conf.body = body;
+    call(w, t, &conf);
+}
+
+static void test_h2_answers(void **state)
+{
+    static const struct {
+        const char *path;
+        int status;
+        size_t bytes;
+        enum rc rc;
+        int conns;              /* opened by this call alone */
+    } cases[] = {
+        { "/", 200, 5, RC_OK, 1 },
+        { "/empty", 204, 0, RC_OK, 1 },
+        { "/trailers", 200, 5, RC_OK, 1 },
+        { "/big", 200, 10 * 1000 * 1000, RC_OK, 1 },
+        { "/103", 200, 5, RC_OK, 1 },
+        { "/100s", 0, 0, RC_LIMIT, 1 },
+        { "/reset", 0, 0, RC_CLOSED, 1 },
+        { "/refuse", 0, 0, RC_CLOSED, 2 },
+        { "/refuse-first", 200, 5, RC_OK, 2 },
+        { "/goaway-first", 200, 5, RC_OK, 2 },
+    };
+    struct world *w = *state;
+
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct told t = { 0 };
+
+        h2_open(w);
+        h2_call(w, &t, cases[i].path, NULL);
+        if (t.rc != cases[i].rc || t.status != cases[i].status || t.bytes != cases[i].bytes ||
+            w->peer.n_conns != cases[i].conns)
+            fail_msg("%s: %s, status %d, %zu bytes, %d connections, \"%s\"", cases[i].path,
+                     rc_name(t.rc), t.status, t.bytes, w->peer.n_conns, t.text);
+        if (!strcmp(cases[i].path, "/trailers"))
+            assert_string_equal(t.trailer, "yes");
+        peer_close(&w->peer);
+    }
+}
+
+static void test_h2_settings(void **state)
+{
+    static const uint8_t want[] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+        "\x00\x00\x18\x04\x00\x00\x00\x00\x00" /* SETTINGS, 4 values */
+        "\x00\x02\x00\x00\x00\x00"             /* ENABLE_PUSH 0 */
+        "\x00\x04\x00\x40\x00\x00"             /* INITIAL_WINDOW_SIZE 4194304 */
+        "\x00\x05\x00\x00\x40\x00"             /* MAX_FRAME_SIZE 16384 */
+        "\x00\x06\x00\x01\x00\x00"             /* MAX_HEADER_LIST_SIZE 65536 */
+        "\x00\x00\x04\x08\x00\x00\x00\x00\x00\x00\xff\x00\x01"; /* window of 16 MiB */
+    struct world *w = *state;
+    struct told t = { 0 };
+    struct http_call_conf conf;
+
+    w->peer.on_input = say_nothing;
+    peer_open(&w->peer, w->loop);
+    conf = conf_of(&t, url_of(w, "/"));
+    conf.speak = HTTP_SPEAK_2;
+    conf.timeout_ms = 100;
+    call(w, &t, &conf);
+    assert_int_equal(t.rc, RC_TIMEOUT);
+    assert_true(w->peer.conns[0]->in.n > sizeof(want));
+    assert_memory_equal(w->peer.conns[0]->in.p, want, sizeof(want) - 1);
+}
+
+static void test_h2_upload(void **state)
+{
+    struct world *w = *state;
+    struct told t = { 0 };
+    struct blob *body = patterned(BIG);
+    uint8_t sum = 0;
+    char want[32];
+
+    for (size_t i = 0; i < body->n; i++)
+        sum = (uint8_t)(sum * 31 + body->p[i]);
+    snprintf(want, sizeof(want), "%zu/%u", body->n, sum);
+    h2_open(w);
+    h2_call(w, &t, "/", body);
+    assert_int_equal(t.rc, RC_OK);
+    assert_string_equal(t.header, want);
+    assert_true(t.sent_us > 0);
+    blob_unref(&body);
+}
+
+static void test_h2_early_refusal(void **state)
+{
+    struct world *w = *state;
+    struct told t = { 0 };
+    struct blob *body = patterned(4 * BIG);
+
+    h2_open(w);
+    h2_call(w, &t, "/early403", body);
+    assert_int_equal(t.rc, RC_OK);
+    assert_int_equal(t.status, 403);
+    assert_int_equal(t.bytes, 4);
+    blob_unref(&body);
+}
+
+static void test_h2_reset_while_uploading(void **state)
+{
+    struct world *w = *state;
+    struct told t = { 0 };
+    struct blob *body = patterned(BIG);
+
+    h2_open(w);
+    h2_call(w, &t, "/reset-upload", body);
+    assert_int_equal(t.rc, RC_CLOSED);
+    assert_non_null(strstr(t.text, "INTERNAL_ERROR"));
+    blob_unref(&body);
+}
+
+static void many_h2(struct world *w, size_t n, const char *path, struct told *t, struct blob *body)
+{
+    for (size_t i = 0; i < n; i++) {
+        struct http_call_conf conf = conf_of(&t[i], url_of(w, path));
+
+        conf.speak = HTTP_SPEAK_2;
+        conf.body = body;
+        conf.method = body ? "POST" : "GET";
+        start(w, &t[i], &conf);
+    }
+    run(w);
+    for (size_t i = 0; i < n; i++) {
+        if (t[i].rc != RC_OK)
+            fail_msg("call %zu: %s", i, t[i].text);
+        blob_unref(&t[i].body);
+    }
+}
+
+static void test_h2_calls_share_a_connection(void **state)
+{
+    struct world *w = *state;
+    struct told t[50] = { 0 };
+    struct blob *body = patterned(100000);
+
+    h2_open(w);
+    many_h2(w, 50, "/", t, body);
+    assert_int_equal(w->peer.n_conns, 1);
+    blob_unref(&body);
+}
+
+static void test_h2_respects_max_streams(void **state)
+{
+    struct world *w = *state;
+    struct told t[20] = { 0 };
+
+    w->peer.max_streams = 2;
+    h2_open(w);
+    many_h2(w, 20, "/", t, NULL);
+    assert_int_equal(w->peer.requests, 20); /* none was refused and repeated */
+    for (int i = 0; i < w->peer.n_conns; i++)
+        assert_in_range(w->peer.conns[i]->most_open, 1, 2);
+}
+
+static void test_h2_cancel_while_uploading(void **state)
+{
+    struct world *w = *state;
+    struct told gone = { 0 }, stays = { 0 };
+    struct blob *body = patterned(4 * BIG);
+    struct http_call_conf conf;
+
+    h2_open(w);
+    conf = conf_of(&gone, url_of(w, "/"));
+    conf.speak = HTTP_SPEAK_2;
+    conf.method = "POST";
+    conf.body = body;
+    gone.w = w;
+    gone.call = http_call_start(w->client, &conf);
+    while (!w->peer.requests)
+        uv_run(loop_uv(w->loop), UV_RUN_ONCE);
+    http_call_cancel(gone.call);
+    h2_call(w, &stays, "/", NULL);
+    assert_int_equal(stays.rc, RC_OK);
+    assert_int_equal(w->peer.n_conns, 1);
+    blob_unref(&body);
+}
+
+static void h2_garbage(struct peer_conn *c)
+{
+    if (!c->stage++)
+        peer_say(c, "HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n");
+}
+
+static void h2_close(struct peer_conn *c)
+{
+    peer_hang_up(c);
+}
+
+static void test_h2_broken_peers(void **state)
+{
+    static const struct {
+        void (*peer)(struct peer_conn *c);
+        enum rc rc;
+        const char *text;
+    } cases[] = {
+        { h2_garbage, RC_BAD_INPUT, "breaks HTTP/2" },
+        { h2_close, RC_CLOSED, "closed the HTTP/2 connection" },
+    };
+    struct world *w = *state;
+
+    peer_open(&w->peer, w->loop);
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct told t = { 0 };
+
+        w->peer.on_input = cases[i].peer;
+        h2_call(w, &t, "/", NULL);
+        if (t.rc != cases[i].rc || !strstr(t.text, cases[i].text))
+            fail_msg("case %zu: %s, \"%s\"", i, rc_name(t.rc), t.text);
+    }
+}
+
+/* Header blocks and DATA by hand, for what a well-behaved library would not send. */
+static const char h2_settings[] = "\x00\x00\x00\x04\x00\x00\x00\x00\x00";
+
+static void h2_many_headers(struct peer_conn *c)
+{
+    uint8_t head[9] = { 0, 0x3e, 0x81, 1, 4, 0, 0, 0, 1 }; /* 16001 bytes, END_HEADERS */
+
+    if (c->stage++)
+        return;
+    stream_write(c->stream, slice_of(h2_settings, 9));
+    stream_write(c->stream, slice_of(head, 9));
+    peer_say(c, "\x88"); /* :status 200 */
+    for (int i = 0; i < 4000; i++)
+        stream_write(c->stream, slice_of("\x00\x01" "a\x00", 4)); /* "a", empty: 5 bytes less one */
+}
+
+static void h2_endless_continuation(struct peer_conn *c)
+{
+    uint8_t head[9] = { 0, 0, 1, 1, 0, 0, 0, 0, 1 };
+    uint8_t more[9] = { 0, 0, 4, 9, 0, 0, 0, 0, 1 };
+
+    if (c->stage++)
+        return;
+    stream_write(c->stream, slice_of(h2_settings, 9));
+    stream_write(c->stream, slice_of(head, 9));
+    peer_say(c, "\x88");
+    for (int i = 0; i < 100000; i++) {
+        stream_write(c->stream, slice_of(more, 9));
+        stream_write(c->stream, slice_of("\x00\x01" "a\x00", 4));
+    }
+}
+
+static void h2_window_overrun(struct peer_conn *c)
+{
+    uint8_t head[9] = { 0, 0, 1, 1, 4, 0, 0, 0, 1 };
+    uint8_t data[9] = { 0, 0x40, 1, 0, 0, 0, 0, 0, 1 }; /* 16385 bytes: one too many */
+
+    if (c->stage++)
+        return;
+    stream_write(c->stream, slice_of(h2_settings, 9));
+    stream_write(c->stream, slice_of(head, 9));
+    peer_say(c, "\x88");
+    stream_write(c->stream, slice_of(data, 9));
+    for (int i = 0; i < 16385; i++)
+        stream_write(c->stream, slice_of("a", 1));
+}
+
+static void h2_wrong_length(struct peer_conn *c)
+{
+    static const uint8_t bytes[] = { 0, 0, 5, 1, 4, 0, 0, 0, 1, 0x88, 0x0f, 0x0d, 1, '9',
+                                     0, 0, 3, 0, 1, 0, 0, 0, 1, 'a', 'b', 'c' };
+
+    if (c->stage++)
+        return;
+    stream_write(c->stream, slice_of(h2_settings, 9));
+    stream_write(c->stream, slice_of(bytes, sizeof(bytes)));
+}
+
+static void test_h2_hostile_frames(void **state)
+{
+    static const struct {
+        const char *name;
+        void (*peer)(struct peer_conn *c);
+        enum rc rc;
+    } cases[] = {
+        { "many headers", h2_many_headers, RC_LIMIT },
+        { "endless continuation", h2_endless_continuation, RC_BAD_INPUT },
+        { "frame above the limit", h2_window_overrun, RC_BAD_INPUT },
+        { "other length than told", h2_wrong_length, RC_BAD_INPUT },
+    };
+    struct world *w = *state;
+
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct told t = { 0 };
+
+        peer_open(&w->peer, w->loop);
+        w->peer.on_input = cases[i].peer;
+        h2_call(w, &t, "/", NULL);
+        if (t.rc != cases[i].rc && !(t.rc == RC_LIMIT && cases[i].rc == RC_BAD_INPUT))
+            fail_msg("%s: %s, \"%s\"", cases[i].name, rc_name(t.rc), t.text);
+        peer_close(&w->peer);
+    }
+}
+
+/* --- HTTP/2: silence --- */
+
+static void h2_then_frozen(struct peer_conn *c)
+{
+    peer_h2(c);
+    if (c->open)
+        stream_pause(c->stream); /* as a stopped process: the kernel still takes our bytes */
+}
+
+static void test_h2_ping_finds_a_frozen_peer(void **state)
+{
+    struct world *w = *state;
+    struct told t = { 0 };
+    struct http_call_conf conf;
+    int64_t before = clock_mono_ms();
+
+    w->peer.on_input = h2_then_frozen;
+    peer_open(&w->peer, w->loop);
+    conf = conf_of(&t, url_of(w, "/hold"));
+    conf.speak = HTTP_SPEAK_2;
+    conf.ping_every_ms = 50;
+    call(w, &t, &conf);
+    assert_int_equal(t.rc, RC_TIMEOUT);
+    assert_non_null(strstr(t.text, "no PING within 50 ms"));
+    assert_true(clock_mono_ms() - before >= 100);
+    assert_int_equal(w->peer.n_conns, 1);
+}
+
+/* A peer that answers PINGs may think as long as the call's own limit allows. */
+static void test_h2_ping_keeps_a_living_peer(void **state)
+{
+    struct world *w = *state;
+    struct told t = { 0 };
+    struct http_call_conf conf;
+
+    h2_open(w);
+    conf = conf_of(&t, url_of(w, "/hold"));
+    conf.speak = HTTP_SPEAK_2;
+    conf.ping_every_ms = 100;
+    conf.timeout_ms = 700;
+    call(w, &t, &conf);
+    assert_int_equal(t.rc, RC_TIMEOUT);
+    assert_non_null(strstr(t.text, "header timeout"));
+}
+
+/* --- TLS, and our own server --- */
+
+struct real {
+    struct http_server *server;
+    int versions[3];            /* requests by HTTP version */
+};
+
+static void on_real_body(struct http_exchange *x, struct blob *body, const struct err *why,
+                         void *arg)
+{
+    char text[32];
+
+    (void)why, (void)arg;
+    snprintf(text, sizeof(text), "%zu bytes", body ? body->n : 0);
+    http_answer(x, 200, "text/plain", slice_str(text));
+}
+
+static void on_real_request(struct http_exchange *x, void *arg)
+{
+    struct real *r = arg;
+
+    r->versions[http_request(x)->version]++;
+    http_read_body(x, 2 * BIG, on_real_body, NULL);
+}
+
+static struct tls_server *make_tls(char dir[64])
+{
+    struct tls_server *t;
+    struct err err;
+    char cert[96], key[96];
+
+    snprintf(dir, 64, "/tmp/leat-test-XXXXXX");
+    if (!mkdtemp(dir) || tls_make_self_signed(dir, "leat.test", &err) != RC_OK)
+        fail_msg("no certificate: %s", err.text);
+    snprintf(cert, sizeof(cert), "%s/cert.pem", dir);
+    snprintf(key, sizeof(key), "%s/key.pem", dir);
+    t = tls_server_new(cert, key, &err);
+    if (!t)
+        fail_msg("%s", err.text);
+    return t;
+}
+
+static void remove_tls(const char *dir)
+{
+    char path[96];
+
+    snprintf(path, sizeof(path), "%s/cert.pem", dir);
+    (void)unlink(path);
+    snprintf(path, sizeof(path), "%s/key.pem", dir);
+    (void)unlink(path);
+    (void)rmdir(dir);
+}
+
+static void test_real_server(void **state)
+{
+    static const struct {
+        enum http_speak speak;
+        bool tls;
+        int version;
+    } cases[] = {
+        { HTTP_SPEAK_ANY, true, 2 }, { HTTP_SPEAK_1, true, 1 }, { HTTP_SPEAK_2, true, 2 },
+        { HTTP_SPEAK_ANY, false, 1 }, { HTTP_SPEAK_1, false, 1 }, { HTTP_SPEAK_2, false, 2 },
+    };
+    struct world *w = *state;
+    char dir[64];
+    struct tls_server *tls = make_tls(dir);
+    struct blob *body = patterned(BIG);
+
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct real r = { 0 };
+        struct http_server_conf sc = { .listen = { .addr = "127.0.0.1:0", .max_connections = 20,
+                                                   .tls = cases[i].tls ? tls : NULL },
+                                       .on_request = on_real_request, .arg = &r };
+        struct told t[8] = { 0 };
+        struct http_call_conf conf;
+        struct err err;
+        char url[128];
+
+        r.server = http_server_open(w->loop, &sc, &err);
+        assert_non_null(r.server);
+        snprintf(url, sizeof(url), "%s://%s/x", cases[i].tls ? "https" : "http",
+                 listener_addr(http_server_listener(r.server)));
+        for (size_t k = 0; k < ARRAY_LEN(t); k++) {
+            conf = conf_of(&t[k], url);
+            conf.speak = cases[i].speak;
+            conf.method = "POST";
+            conf.body = body;
+            start(w, &t[k], &conf);
+        }
+        run(w);
+        for (size_t k = 0; k < ARRAY_LEN(t); k++) {
+            if (t[k].rc != RC_OK || !slice_eq_str(blob_slice(t[k].body), "8388608 bytes"))
+                fail_msg("case %zu call %zu: %s", i, k, t[k].text);
+            blob_unref(&t[k].body);
+        }
+        assert_int_equal(r.versions[cases[i].version], ARRAY_LEN(t));
+        http_server_close(r.server);
+    }
+    blob_unref(&body);
+    tls_server_free(tls);
+    remove_tls(dir);
+}
+
+int main(void)
+{
+#define CASE(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+    const struct CMUnitTest tests[] = {
+        CASE(test_answers),
+        CASE(test_answers_in_single_bytes),
+        CASE(test_floods),
+        CASE(test_tiny_chunks),
+        CASE(test_request_bytes),
+        CASE(test_refuses_broken_requests),
+        CASE(test_head),
+        CASE(test_unix_socket),
+        CASE(test_reuse),
+        CASE(test_parallel_calls_get_connections_of_their_own),
+        CASE(test_many_parallel_calls),
+        CASE(test_stale_connection_is_tried_again),
+        CASE(test_tried_again_once_only),
+        CASE(test_begun_answer_is_not_tried_again),
+        CASE(test_unasked_answer),
+        CASE(test_idle_connection_is_closed),
+        CASE(test_timeouts),
+        CASE(test_slow_drip),
+        CASE(test_connection_refused),
+        CASE(test_early_refusal),
+        CASE(test_early_refusal_then_close),
+        CASE(test_two_phases),
+        CASE(test_cancel_in_callbacks_http1),
+        CASE(test_cancel_in_callbacks_http2),
+        CASE(test_cancel_at_once_and_while_waiting),
+        CASE(test_free_with_running_calls),
+        CASE(test_start_while_freeing),
+        CASE(test_h2_answers),
+        CASE(test_h2_settings),
+        CASE(test_h2_upload),
+        CASE(test_h2_early_refusal),
+        CASE(test_h2_reset_while_uploading),
+        CASE(test_h2_calls_share_a_connection),
+        CASE(test_h2_respects_max_streams),
+        CASE(test_h2_cancel_while_uploading),
+        CASE(test_h2_broken_peers),
+        CASE(test_h2_hostile_frames),
+        CASE(test_h2_ping_finds_a_frozen_peer),
+        CASE(test_h2_ping_keeps_a_living_peer),
+        CASE(test_real_server),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
