@@ -106,7 +106,6 @@ struct stream {
 
 struct stream *stream_new(struct loop *l, bool is_unix);
 void stream_set_peer(struct stream *s);                     /* reads name and kind of the peer */
-void stream_name_peer(struct stream *s, const struct sockaddr *addr);
 void stream_update_reading(struct stream *s);
 void stream_flush_soon(struct stream *s);
 void stream_reset_on_close(struct stream *s);

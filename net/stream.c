@@ -61,14 +61,18 @@ static bool addr_is_loopback(const struct sockaddr *addr)
     return IN6_IS_ADDR_LOOPBACK(six) || (IN6_IS_ADDR_V4MAPPED(six) && six->s6_addr[12] == 127);
 }
 
-void stream_name_peer(struct stream *s, const struct sockaddr *addr)
+static void name_peer(struct stream *s, const struct sockaddr *addr)
 {
-    char host[48] = "?";
+    char text[48] = "?", *host = text;
     bool six = addr->sa_family == AF_INET6;
     uint16_t port = ntohs(six ? ((const struct sockaddr_in6 *)addr)->sin6_port
                               : ((const struct sockaddr_in *)addr)->sin_port);
 
-    (void)uv_ip_name(addr, host, sizeof(host)); /* "?" for what is neither IPv4 nor IPv6 */
+    (void)uv_ip_name(addr, text, sizeof(text)); /* "?" for what is neither IPv4 nor IPv6 */
+    if (strncmp(text, "::ffff:", 7) == 0 && strchr(text, '.')) {
+        host = text + 7; /* an IPv4 peer of a socket for both */
+        six = false;
+    }
     snprintf(s->peer, sizeof(s->peer), six ? "[%s]:%u" : "%s:%u", host, port);
     s->loopback = addr_is_loopback(addr);
 }
@@ -85,7 +89,7 @@ void stream_set_peer(struct stream *s)
     }
     uv_tcp_nodelay(&s->uv.tcp, 1);
     (void)uv_tcp_getpeername(&s->uv.tcp, (struct sockaddr *)&addr, &n); /* gone: 0.0.0.0:0 */
-    stream_name_peer(s, (struct sockaddr *)&addr);
+    name_peer(s, (struct sockaddr *)&addr);
 }
 
 const char *stream_peer(const struct stream *s)
