@@ -306,7 +306,9 @@ static void on_pipe_read(uv_stream_t *h, ssize_t n, const uv_buf_t *b)
     struct pipe_end *e = CONTAINER_OF((uv_pipe_t *)h, struct pipe_end, uv);
     struct process *p = e->process;
 
-    if (n > 0)
+    if (n > 0 && p->conf.on_stdout && !e->is_stderr)
+        p->conf.on_stdout(slice_of(b->base, (size_t)n), p->conf.arg);
+    else if (n > 0)
         take_bytes(e, slice_of(b->base, (size_t)n));
     if (n >= 0 || p->freed)
         return;
