@@ -110,25 +110,21 @@ static void decode_message(struct slice in, char *out, size_t max)
 
 /* --- messages --- */
 
-static void fail(struct grpc *g, enum rc rc, const char *what, size_t n)
-{
-    struct err err;
-
-    (void)err_set(&err, rc, "%s: %s (%zu)", g->name, what, n);
-    http_call_fail(g->call, &err);
-}
-
 /* The message's length from its prefix. False: the call has failed. */
 static bool read_prefix(struct grpc *g, const uint8_t *p, size_t *n)
 {
+    struct err err = { .code = RC_OK };
+
     *n = (size_t)p[1] << 24 | (size_t)p[2] << 16 | (size_t)p[3] << 8 | p[4];
     if (p[0] != 0)
-        fail(g, RC_BAD_INPUT, "compressed message, though none was asked for, flag", p[0]);
+        (void)err_set(&err, RC_BAD_INPUT, "%s: compressed message (flag %u), though none was asked "
+                      "for", g->name, p[0]);
     else if (*n > GRPC_MAX_MESSAGE)
-        fail(g, RC_LIMIT, "message above 4194304 bytes", *n);
-    else
-        return true;
-    return false;
+        (void)err_set(&err, RC_LIMIT, "%s: message of %zu bytes, at most %d", g->name, *n,
+                      GRPC_MAX_MESSAGE);
+    if (err.code != RC_OK)
+        http_call_fail(g->call, &err);
+    return err.code == RC_OK;
 }
 
 /* Moves up to `upto - partial.n` bytes of *in into the partial message. True: it is full. */
