@@ -373,7 +373,7 @@ void stream_update_reading(struct stream *s)
                 (s->phase == STREAM_OPEN && s->has_events && !s->paused);
     bool paced;
 
-    if (s->peer_ended || s->phase == STREAM_CLOSED || tls_conn_has_input(s))
+    if (s->peer_ended || (tls_conn_has_input(s) && s->phase != STREAM_LINGERING))
         want = false;
     paced = want && s->read_every_ms > 0 && s->quiet_ticks < QUIET_TICKS;
     if (paced && !s->paced.next)

@@ -46,7 +46,8 @@ static void start(struct child *c, const char *script, int pass_fd)
 {
     const char *argv[] = { "/bin/sh", "-c", script, NULL };
     const char *env[] = { "LEAT_TEST=from us", NULL };
-    struct process_conf conf = { argv, env, pass_fd, on_line, on_exit_, c };
+    struct process_conf conf = { .argv = argv, .env_add = env, .pass_fd = pass_fd,
+                                 .on_line = on_line, .on_exit = on_exit_, .arg = c };
     struct err err;
 
     buf_init(&c->out, 1 << 20);
