@@ -38,6 +38,8 @@ struct curl_table {
 #undef X
 };
 
+static const char *library = "libcurl.so.4"; /* other names in tests */
+
 /* Filled on the loop thread once the library is there; it stays for good. */
 static struct curl_table curl;
 static bool curl_is_loaded;
@@ -388,7 +390,7 @@ static bool find(void *lib, const char *name, void *out, struct loading *l)
     void *f = dlsym(lib, name);
 
     if (!f)
-        snprintf(l->why, sizeof(l->why), "libcurl.so.4 has no %s", name);
+        snprintf(l->why, sizeof(l->why), "%s has no %s", library, name);
     memcpy(out, &f, sizeof(f));
     return f != NULL;
 }
@@ -396,10 +398,10 @@ static bool find(void *lib, const char *name, void *out, struct loading *l)
 static void load_run(void *arg)
 {
     struct loading *l = arg;
-    void *lib = dlopen("libcurl.so.4", RTLD_NOW | RTLD_LOCAL);
+    void *lib = dlopen(library, RTLD_NOW | RTLD_LOCAL);
 
     if (!lib) {
-        snprintf(l->why, sizeof(l->why), "libcurl.so.4 is missing; install the package libcurl4");
+        snprintf(l->why, sizeof(l->why), "%s is missing; install the package libcurl4", library);
         return;
     }
 #define X(type, name, params)                                                                      \
