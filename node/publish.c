@@ -20,7 +20,7 @@ enum { TICK_MS = 20, MAX_FILE_BYTES = 512 * 1024 * 1024, MAX_PUBLISHERS = 10000,
 struct tag {
     int type;
     uint32_t time_ms;
-    struct slice body;
+    struct blob *body;
 };
 
 struct publish;
@@ -103,13 +103,13 @@ static void on_file_tag(const struct flv_tag *tag, void *arg)
         p->tags = xrealloc(p->tags, p->cap_tags * sizeof(*p->tags));
     }
     p->tags[p->n_tags++] =
-        (struct tag){tag->type, tag->time_ms, blob_slice(blob_copy(tag->body))};
+        (struct tag){tag->type, tag->time_ms, blob_copy(tag->body)};
 }
 
 static bool is_header(const struct tag *t)
 {
-    return t->type != FLV_SCRIPT && t->body.n > 1 && t->body.p[1] == 0 &&
-           (t->type == FLV_VIDEO ? (t->body.p[0] & 15) == 7 : t->body.p[0] >> 4 == 10);
+    return t->type != FLV_SCRIPT && t->body->n > 1 && t->body->p[1] == 0 &&
+           (t->type == FLV_VIDEO ? (t->body->p[0] & 15) == 7 : t->body->p[0] >> 4 == 10);
 }
 
 /* The next round begins one frame after the last tag. */
@@ -140,7 +140,8 @@ static void send_due(struct publisher *one)
         if (one->start_ms + t->time_ms > now || rtmp_client_queued(one->client) > MAX_BEHIND_BYTES)
             return;
         if (!one->base_ms || !is_header(t))
-            rtmp_client_tag(one->client, t->type, one->base_ms + t->time_ms, t->body);
+            rtmp_client_tag(one->client, t->type, one->base_ms + t->time_ms,
+                            blob_slice(t->body));
         one->next++;
     }
 }
@@ -298,6 +299,8 @@ static int run(struct publish *p, const char *file, const char *url)
     flv_file_free(p->flv);
     loop_free(p->loop);
     free(p->publishers);
+    for (size_t i = 0; i < p->n_tags; i++)
+        blob_unref(&p->tags[i].body);
     free(p->tags);
     return p->exit_status;
 }
