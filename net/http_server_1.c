@@ -38,6 +38,7 @@ struct http1 {
     size_t head_bytes;              /* of this head, or of this body's trailers */
     size_t body_bytes;              /* of this body, skipped ones included */
     struct buf left;                /* read, but not its turn yet */
+    uint8_t last;                   /* byte of the head before the next one */
     struct deferred go_on;
 };
 
@@ -320,6 +321,7 @@ static void start_head(struct http_conn *c)
     h->head = xcalloc(1, sizeof(*h->head));
     buf_init(&h->head->text, HTTP_MAX_HEADER_BYTES);
     h->head_bytes = 0;
+    h->last = 0;
     if (!c->head_since_ms)
         c->head_since_ms = conn_now_ms(c);
     conn_set_busy(c);
@@ -345,6 +347,22 @@ static void message_complete(struct http_conn *c)
     }
     h->state = H1_ANSWER;
     exchange_body_end(h->x, NULL);
+}
+
+/* llhttp takes lines that end in a bare line feed, and values folded over two lines; others
+ * read these in other ways (RFC 9112 2.2 and 5.2 let a server refuse both). */
+static bool lines_are_strict(struct http1 *h, struct slice bytes)
+{
+    for (size_t i = 0; i < bytes.n; i++) {
+        uint8_t c = bytes.p[i];
+
+        if (h->last == '\n' && (c == ' ' || c == '\t'))
+            return false;
+        if (c == '\n' && h->last != '\r')
+            return false;
+        h->last = c;
+    }
+    return true;
 }
 
 static bool over_limit(struct http_conn *c, enum http1_state was, size_t used)
@@ -379,6 +397,10 @@ static bool parse_step(struct http_conn *c, struct slice *bytes)
         return false;
     used = e == HPE_OK ? bytes->n
                        : (size_t)((const uint8_t *)llhttp_get_error_pos(&h->parser) - bytes->p);
+    if (was == H1_HEAD && !lines_are_strict(h, slice_sub(*bytes, 0, used))) {
+        refuse(c, 400, "not HTTP: a line of the head is folded or does not end in CR LF");
+        return false;
+    }
     *bytes = slice_skip(*bytes, used);
     if (e == HPE_PAUSED) {
         llhttp_resume(&h->parser);

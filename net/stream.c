@@ -24,6 +24,7 @@ struct write_op {
 };
 
 static void flush(void *arg);
+static void flush_now(struct stream *s, bool moved);
 
 struct stream *stream_new(struct loop *l, bool is_unix)
 {
@@ -502,7 +503,7 @@ static void on_written(uv_write_t *req, int status)
     if (s->failed)
         chunks_clear(&s->out);
     else
-        flush(s);
+        flush_now(s, true);
 }
 
 /* The kernel is full: libuv waits for room and finishes this piece. */
@@ -572,17 +573,23 @@ static void drained(struct stream *s)
     }
 }
 
-static void flush(void *arg)
+/* moved: bytes left since on_sent was last called. */
+static void flush_now(struct stream *s, bool moved)
 {
-    struct stream *s = arg;
     uint64_t before = s->wire_out;
     bool empty;
 
     if (s->writing || s->failed || s->phase == STREAM_CLOSED)
         return;
     empty = write_some(s);
-    if (s->on_sent && s->phase == STREAM_OPEN && s->wire_out != before)
+    moved |= s->wire_out != before;
+    if (moved && s->on_sent && s->phase == STREAM_OPEN)
         s->on_sent(s->arg);
     if (empty && s->phase != STREAM_CLOSED && !s->failed && !stream_queued(s))
         drained(s);
+}
+
+static void flush(void *arg)
+{
+    flush_now(arg, false);
 }
