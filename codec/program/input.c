@@ -86,6 +86,21 @@ static enum rc source_new(struct source *s, struct slice bytes, struct err *err)
     return av_err(err, RC_LIMIT, AVERROR(ENOMEM), "reading the segment");
 }
 
+/* The three containers by their first bytes; FFmpeg's own guess needs more than a short
+ * segment has. NULL: let it guess. */
+static const AVInputFormat *container_of(struct slice s)
+{
+    enum { TS_PACKET = 188 };
+
+    if (s.n >= TS_PACKET && s.p[0] == 0x47 && (s.n == TS_PACKET || s.p[TS_PACKET] == 0x47))
+        return av_find_input_format("mpegts");
+    if (slice_has_prefix(s, "FLV"))
+        return av_find_input_format("flv");
+    if (s.n >= 8 && slice_has_prefix(slice_skip(s, 4), "ftyp"))
+        return av_find_input_format("mov");
+    return NULL;
+}
+
 static enum rc source_open(struct source *s, struct slice bytes, enum reading how, struct err *err)
 {
     enum rc rc = source_new(s, bytes, err);
@@ -98,7 +113,7 @@ static enum rc source_open(struct source *s, struct slice bytes, enum reading ho
     if (how == AS_PACKETIZED)
         s->fmt->flags |= AVFMT_FLAG_NOPARSE | AVFMT_FLAG_NOFILLIN;
     s->fmt->format_whitelist = av_strdup("mpegts,mov,mp4,flv");
-    int r = avformat_open_input(&s->fmt, "", NULL, NULL);
+    int r = avformat_open_input(&s->fmt, "", container_of(bytes), NULL);
     if (r == AVERROR(ENOMEM))
         return av_err(err, RC_LIMIT, r, "reading the segment");
     if (r < 0)
