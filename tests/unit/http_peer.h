@@ -221,6 +221,11 @@ static void h2_at_headers(struct peer_stream *st)
         nghttp2_submit_rst_stream(s, 0, st->id, NGHTTP2_REFUSED_STREAM);
     } else if (!strcmp(st->path, "/goaway-first") && st->conn->index == 0) {
         nghttp2_submit_goaway(s, 0, 0, NGHTTP2_NO_ERROR, NULL, 0);
+    } else if (!strcmp(st->path, "/refuse-slowly")) {
+        nghttp2_nv nv = { (uint8_t *)":status", (uint8_t *)"403", 7, 3, 0 };
+
+        st->answered = true;
+        nghttp2_submit_headers(s, NGHTTP2_FLAG_NONE, st->id, NULL, &nv, 1, NULL);
     } else if (!strcmp(st->path, "/reset")) {
         nghttp2_submit_rst_stream(s, 0, st->id, NGHTTP2_INTERNAL_ERROR);
     } else if (!strcmp(st->path, "/100s")) {
@@ -343,6 +348,15 @@ static inline void peer_h2(struct peer_conn *c)
     buf_clear(&c->in);
     if (c->stream && nghttp2_session_send(c->h2) != 0)
         peer_hang_up(c);
+}
+
+/* Ends an answer that was left open. */
+static inline void peer_h2_end(struct peer_conn *c, int32_t id)
+{
+    nghttp2_nv nv = { (uint8_t *)"x-after", (uint8_t *)"yes", 7, 3, 0 };
+
+    nghttp2_submit_headers(c->h2, NGHTTP2_FLAG_END_STREAM, id, NULL, &nv, 1, NULL);
+    nghttp2_session_send(c->h2);
 }
 
 #endif
