@@ -340,6 +340,12 @@ static void nuisance(struct http_conn *c)
         flooded(c, "frames without content");
 }
 
+/* What a callback returns: after a flood not one frame more is looked at. */
+static int verdict(const struct http_conn *c)
+{
+    return !c->dead && c->as.h2->flooded ? NGHTTP2_ERR_CALLBACK_FAILURE : 0;
+}
+
 static int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame, void *arg)
 {
     struct http_conn *c = arg;
@@ -452,7 +458,8 @@ static void note_reset(struct http_conn *c)
 static int on_frame_recv(nghttp2_session *session, const nghttp2_frame *frame, void *arg)
 {
     struct http_conn *c = arg;
-    bool end = frame->hd.flags & NGHTTP2_FLAG_END_STREAM;
+    bool end = frame->hd.flags & NGHTTP2_FLAG_END_STREAM &&
+               (frame->hd.type == NGHTTP2_HEADERS || frame->hd.type == NGHTTP2_DATA);
     struct http_exchange *x;
 
     (void)session;
@@ -470,22 +477,21 @@ static int on_frame_recv(nghttp2_session *session, const nghttp2_frame *frame, v
         break;
     case NGHTTP2_RST_STREAM:
         note_reset(c);
-        return 0;
+        break;
     case NGHTTP2_WINDOW_UPDATE:
-        return 0;
+        break;
     case NGHTTP2_SETTINGS:
         if (list_is_empty(&c->exchanges) && !c->is_idle)
             conn_set_idle(c); /* it is a client, only not in a hurry */
         nuisance(c);
-        return 0;
+        break;
     default:
         nuisance(c);
-        return 0;
     }
-    x = exchange_of(c, frame->hd.stream_id);
-    if (x && end)
+    x = end ? exchange_of(c, frame->hd.stream_id) : NULL;
+    if (x)
         exchange_body_end(x, NULL);
-    return 0;
+    return verdict(c);
 }
 
 static int on_invalid_frame(nghttp2_session *session, const nghttp2_frame *frame, int why,
@@ -493,7 +499,7 @@ static int on_invalid_frame(nghttp2_session *session, const nghttp2_frame *frame
 {
     (void)session, (void)frame, (void)why;
     nuisance(arg);
-    return 0;
+    return verdict(arg);
 }
 
 /* The rest of a body whose answer is sent: a short one is let through, because clients take
@@ -536,14 +542,18 @@ static void http2_body_taken(struct http_exchange *x, size_t n)
 static void http2_input(struct http_conn *c, struct slice bytes)
 {
     struct http2 *h = c->as.h2;
-    ssize_t n = nghttp2_session_mem_recv(h->session, bytes.p, bytes.n);
+    ssize_t n;
 
+    if (h->flooded)
+        return;
+    n = nghttp2_session_mem_recv(h->session, bytes.p, bytes.n);
     if (c->dead)
         return;
     if (n < 0) {
         log_debug(NULL, "HTTP/2 with %s: %s", stream_peer(c->stream), nghttp2_strerror((int)n));
         if (n == NGHTTP2_ERR_FLOODED)
             flooded(c, "frames that we must answer");
+        /* says nothing more where a flood was answered already */
         (void)nghttp2_session_terminate_session(h->session, NGHTTP2_PROTOCOL_ERROR);
     } else if (nghttp2_session_get_outbound_queue_size(h->session) > OUTBOUND_FRAMES) {
         flooded(c, "frames whose answers it does not read");
