@@ -627,6 +627,42 @@ static void test_connection_refused(void **state)
     assert_non_null(strstr(t.text, "refused"));
 }
 
+/* --- upload metrics --- */
+
+static int64_t all_read_us;
+
+static void answer_later(struct world *w)
+{
+    peer_say(w->peer.conns[0], "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+}
+
+static void read_all(struct peer_conn *c)
+{
+    if (c->in.n < BIG || all_read_us)
+        return;
+    all_read_us = clock_mono_us();
+    timer_start(CONTAINER_OF(c->peer, struct world, peer)->while_timer, 50);
+}
+
+static void test_sent_time_is_not_the_answers(void **state)
+{
+    struct world *w = *state;
+    struct told t = { 0 };
+    struct blob *body = patterned(BIG);
+    struct http_call_conf conf;
+
+    w->in_a_while = answer_later;
+    w->peer.on_input = read_all;
+    peer_open(&w->peer, w->loop);
+    conf = conf_of(&t, url_of(w, "/segment"));
+    conf.method = "POST";
+    conf.body = body;
+    call(w, &t, &conf);
+    assert_int_equal(t.rc, RC_OK);
+    assert_true(t.sent_us > 0 && t.sent_us <= all_read_us + 20000);
+    blob_unref(&body);
+}
+
 /* --- early answers --- */
 
 static void early_403(struct peer_conn *c)
@@ -854,6 +890,7 @@ int main(void)
         CASE(test_timeouts),
         CASE(test_slow_drip),
         CASE(test_connection_refused),
+        CASE(test_sent_time_is_not_the_answers),
         CASE(test_early_refusal),
         CASE(test_early_refusal_stops_the_upload),
         CASE(test_early_refusal_then_close),
