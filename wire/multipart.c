@@ -128,7 +128,7 @@ enum rc multipart_parse(struct slice content_type, struct slice body,
                         struct multipart_part parts[MULTIPART_MAX_PARTS], size_t *n,
                         struct err *err)
 {
-    struct slice boundary, s = body;
+    struct slice boundary = {NULL, 0}, s = body;
     enum rc rc = read_boundary(content_type, &boundary, err);
 
     *n = 0;
