@@ -38,7 +38,7 @@ struct nal_summary nal_summarize(struct slice packet)
     struct nal_summary sum = {0};
     size_t at = after_start_code(packet, 0);
 
-    sum.annex_b = at == 3 || (at == 4 && packet.p[0] == 0);
+    sum.annex_b = at < packet.n && (at == 3 || (at == 4 && packet.p[0] == 0));
     while (at < packet.n) {
         look_at(slice_skip(packet, at), &sum);
         at = after_start_code(packet, at);
