@@ -8,6 +8,7 @@ enum {
     SURE_AFTER = 8,                 /* frames on a grid before a miss is forgiven */
     MISSES_MAX = 4,                 /* of the last 16: the rate varies */
     MISS_WINDOW = 0xffff,
+    DRIFT_WINDOW = 64,              /* frames: at 30 Hz, 2 ms in them are 940 ppm */
     WATCH_MAX = 10 * TICKS_PER_SECOND,
     ROUNDING = 2,                   /* ticks: ours, on top of the sender's */
 };
@@ -156,6 +157,7 @@ static void take_grid(struct video_cadence *c, struct grid grid, int64_t at, int
     grid_move(&c->grid, place);
     c->fits = 0;
     c->misses = 0;
+    c->drift = c->drift_frames = 0;
 }
 
 /* Without a grid: hold the guesses against one more time. */
@@ -191,6 +193,22 @@ static bool miss(struct video_cadence *c)
     return c->fits < SURE_AFTER || __builtin_popcount(c->misses) >= MISSES_MAX;
 }
 
+/* A sender whose clock drifts is followed a little at a time; rounding alone never gets beyond
+ * one unit. False when so much had to be followed that the period must be another one. */
+static bool follow_drift(struct video_cadence *c, int64_t off)
+{
+    struct grid *g = &c->grid;
+    int64_t step = clamp(off - clamp(off, c->unit + ROUNDING), g->num / g->den / 64);
+
+    g->at += step;
+    c->drift += step;
+    if (++c->drift_frames < DRIFT_WINDOW)
+        return true;
+    bool is_drift = c->drift <= 2 * c->unit && c->drift >= -2 * c->unit;
+    c->drift = c->drift_frames = 0;
+    return is_drift;
+}
+
 /* With a grid: the frame's place on it, or the time as sent where it is not on it. */
 static int64_t follow(struct video_cadence *c, int64_t sent)
 {
@@ -203,9 +221,11 @@ static int64_t follow(struct video_cadence *c, int64_t sent)
             watch_start(c, sent);
         return sent;
     }
-    /* A sender whose clock drifts is followed a little at a time; rounding alone never gets
-     * beyond one unit. */
-    g->at += clamp(off - clamp(off, c->unit + ROUNDING), g->num / g->den / 64);
+    if (!follow_drift(c, off)) {
+        c->hint_num = 0;                /* told wrong */
+        watch_start(c, sent);
+        return sent;
+    }
     c->step = MIN(place - g->n, c->last_step ? c->last_step : place - g->n);
     c->last_step = place - g->n;
     c->misses = (c->misses << 1) & MISS_WINDOW;

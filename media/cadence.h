@@ -36,6 +36,7 @@ struct video_cadence {
     int64_t last_step;
     int fits;                   /* frames on the grid since it was taken */
     uint32_t misses;            /* of the last frames, newest in bit 0 */
+    int64_t drift, drift_frames;    /* how far the grid was led in this window */
     struct guess guess[CADENCE_GUESSES];
     int64_t first, seen;        /* of the frames that the guesses are held against */
     int64_t last_sent, last_delta;

@@ -79,6 +79,11 @@ void timeline_free(struct timeline *t)
 
 /* ---- the sender's counter ---- */
 
+static int64_t modulo(int64_t v, int bits)
+{
+    return v & (((int64_t)1 << bits) - 1);
+}
+
 static int64_t signed_bits(int64_t v, int bits)
 {
     return (int64_t)((uint64_t)v << (64 - bits)) >> (64 - bits);
@@ -152,7 +157,7 @@ static void place(struct timeline *t, struct lane *l, const struct frame *f, boo
     if (f->kind == TRACK_AUDIO)
         note_late_audio(t, out.dts);
     if (out.duration)
-        l->nominal = out.duration;
+        l->nominal = MIN(out.duration, MAX_NOMINAL);
     else if (l->seen && !discontinuity)
         l->nominal = MIN(out.dts - l->last, MAX_NOMINAL);
     l->last = out.dts;
@@ -289,8 +294,8 @@ void timeline_frame(struct timeline *t, const struct frame *sent)
     struct lane *l = &t->lane[sent->kind], *other = other_lane(t, sent->kind);
     struct frame f = *sent;
 
-    f.dts = (int64_t)((uint64_t)f.dts & (((uint64_t)1 << t->conf.in_bits) - 1));
-    f.pts = f.dts + signed_bits(sent->pts - sent->dts, t->conf.in_bits);
+    f.dts = modulo(sent->dts, t->conf.in_bits);
+    f.pts = f.dts + signed_bits(modulo(sent->pts, t->conf.in_bits) - f.dts, t->conf.in_bits);
     f.duration = 0;
     if (t->holding)
         judge_held(t, &f);
