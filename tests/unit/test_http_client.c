@@ -3,6 +3,9 @@
 
 /* --- HTTP/1.1: answers, good and bad --- */
 
+#define OK "HTTP/1.1 200 OK\r\n"
+#define CHUNKED OK "Transfer-Encoding: chunked\r\n\r\n"
+
 static const struct answer {
     const char *name;
     const char *says;
@@ -11,42 +14,37 @@ static const struct answer {
     int status;
     const char *body, *text;    /* text: part of the sentence */
 } answers[] = {
-    { "length", "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nX-Test: a\r\n\r\nhello", false, RC_OK, 200,
+    { "length", OK "Content-Length: 5\r\nX-Test: a\r\n\r\nhello", false, RC_OK, 200, "hello",
+      "" },
+    { "chunks", CHUNKED "3\r\nhel\r\n2;x=y\r\nlo\r\n0\r\nX-After: t\r\n\r\n", false, RC_OK, 200,
       "hello", "" },
-    { "chunks", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
-                "3\r\nhel\r\n2;x=y\r\nlo\r\n0\r\nX-After: t\r\n\r\n", false, RC_OK, 200, "hello", "" },
     { "until close", "HTTP/1.0 200 OK\r\n\r\nhello", true, RC_OK, 200, "hello", "" },
     { "no body", "HTTP/1.1 204 No Content\r\n\r\n", false, RC_OK, 204, "", "" },
     { "continue", "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
       false, RC_OK, 200, "ok", "" },
     { "continue with a length", "HTTP/1.1 103 Hints\r\nContent-Length: 9\r\n\r\n"
-      "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", false, RC_OK, 200, "ok", "" },
+      OK "Content-Length: 2\r\n\r\nok", false, RC_OK, 200, "ok", "" },
     { "refusal", "HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\nno", false, RC_OK, 403, "no",
       "" },
     { "nothing", "", true, RC_CLOSED, 0, NULL, "before its answer" },
-    { "half a head", "HTTP/1.1 200 OK\r\nContent-Le", true, RC_CLOSED, 0, NULL,
-      "within its headers" },
-    { "cut", "HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\nhello", true, RC_CLOSED, 200, NULL,
-      "after 5 bytes" },
-    { "chunks cut", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n9\r\nhel", true,
-      RC_CLOSED, 200, NULL, "after 3 bytes" },
-    { "last chunk missing", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nhel\r\n", true,
-      RC_CLOSED, 200, NULL, "after 3 bytes" },
-    { "bad chunk", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\nhel", false,
-      RC_BAD_INPUT, 200, NULL, "breaks HTTP/1.1" },
-    { "huge chunk", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nfffffffffffffffff\r\nh",
+    { "half a head", OK "Content-Le", true, RC_CLOSED, 0, NULL, "within its headers" },
+    { "cut", OK "Content-Length: 50\r\n\r\nhello", true, RC_CLOSED, 200, NULL, "after 5 bytes" },
+    { "chunks cut", CHUNKED "9\r\nhel", true, RC_CLOSED, 200, NULL, "after 3 bytes" },
+    { "last chunk missing", CHUNKED "3\r\nhel\r\n", true, RC_CLOSED, 200, NULL, "after 3 bytes" },
+    { "bad chunk", CHUNKED "xyz\r\nhel", false, RC_BAD_INPUT, 200, NULL, "breaks HTTP/1.1" },
+    { "huge chunk", CHUNKED "fffffffffffffffff\r\nh",
       false, RC_BAD_INPUT, 200, NULL, "breaks HTTP/1.1" },
-    { "two lengths", "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello", false,
+    { "two lengths", OK "Content-Length: 5\r\nContent-Length: 6\r\n\r\nhello", false,
       RC_BAD_INPUT, 0, NULL, "breaks HTTP/1.1" },
-    { "length and chunks", "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n"
+    { "length and chunks", OK "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n"
       "\r\nhello", false, RC_BAD_INPUT, 0, NULL, "breaks HTTP/1.1" },
-    { "negative length", "HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\nhello", false, RC_BAD_INPUT, 0,
+    { "negative length", OK "Content-Length: -5\r\n\r\nhello", false, RC_BAD_INPUT, 0,
       NULL, "breaks HTTP/1.1" },
     { "garbage", "\x16\x03\x01\x02 garbage\r\n\r\n", false, RC_BAD_INPUT, 0, NULL,
       "breaks HTTP/1.1" },
     { "upgrade", "HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n",
       false, RC_BAD_INPUT, 0, NULL, "status 101" },
-    { "length beyond the limit", "HTTP/1.1 200 OK\r\nContent-Length: 5000000000\r\n\r\n", false,
+    { "length beyond the limit", OK "Content-Length: 5000000000\r\n\r\n", false,
       RC_LIMIT, 200, NULL, "5000000000 bytes" },
 };
 
