@@ -38,9 +38,14 @@ void caps_add(struct caps *c, unsigned id)
     set_bit(c->words, &c->n_words, id);
 }
 
+static bool has_bit(const uint64_t *words, size_t n, unsigned id)
+{
+    return id / 64 < n && (words[id / 64] >> id % 64 & 1);
+}
+
 bool caps_has(const struct caps *c, unsigned id)
 {
-    return id / 64 < c->n_words && (c->words[id / 64] >> id % 64 & 1);
+    return has_bit(c->words, c->n_words, id);
 }
 
 /* --- sets of nodes, video.md 6.2 --- */
@@ -56,10 +61,18 @@ static void add_with_capacity(struct caps *c, const unsigned *ids, size_t n)
 
 void caps_of_orchestrator(struct caps *c)
 {
-    static const unsigned ids[] = {
-        CAP_H264,         CAP_MPEGTS,      CAP_MP4,          CAP_FRACTIONAL_FPS, CAP_STORAGE_DIRECT,
-        CAP_PROFILE_BASELINE, CAP_PROFILE_MAIN, CAP_PROFILE_HIGH, CAP_PROFILE_CONSTRAINED_HIGH,
-        CAP_GOP,          CAP_AUTH_TOKEN,  CAP_SEGMENT_SLICING};
+    static const unsigned ids[] = {CAP_H264,
+                                   CAP_MPEGTS,
+                                   CAP_MP4,
+                                   CAP_FRACTIONAL_FPS,
+                                   CAP_STORAGE_DIRECT,
+                                   CAP_PROFILE_BASELINE,
+                                   CAP_PROFILE_MAIN,
+                                   CAP_PROFILE_HIGH,
+                                   CAP_PROFILE_CONSTRAINED_HIGH,
+                                   CAP_GOP,
+                                   CAP_AUTH_TOKEN,
+                                   CAP_SEGMENT_SLICING};
 
     memset(c, 0, sizeof(*c));
     c->has_constraints = true;
@@ -89,12 +102,12 @@ void caps_join(struct caps *total, const struct caps *worker)
         uint32_t cap = worker->capacities[i].cap, *have = capacity_of(total, cap);
 
         if (have) {
-            *have += worker->capacities[i].capacity;
+            *have += MIN(worker->capacities[i].capacity, UINT32_MAX - *have);
         } else if (total->n_capacities < CAPS_MAX_CAPACITIES) {
             total->capacities[total->n_capacities].cap = cap;
             total->capacities[total->n_capacities++].capacity = worker->capacities[i].capacity;
+            caps_add(total, cap);
         }
-        caps_add(total, cap);
     }
 }
 
@@ -177,59 +190,66 @@ void caps_for_job(struct caps *c, const struct caps_job *job)
 
 /* --- compatibility, video.md 6.5 --- */
 
-static bool version_parse(const char *text, unsigned long v[3])
+/* "0.9.1", "v0.9", "0.9.1-4-gabc": what follows the numbers does not count. */
+static bool version_parse(const char *text, uint64_t v[3])
 {
-    return sscanf(text, "%lu.%lu.%lu", &v[0], &v[1], &v[2]) == 3;
+    struct slice rest = slice_str(text), part;
+
+    if (slice_has_prefix(rest, "v"))
+        rest = slice_skip(rest, 1);
+    rest.n = MIN(slice_find(rest, '-'), slice_find(rest, '+'));
+    memset(v, 0, 3 * sizeof(v[0]));
+    for (int i = 0; slice_split(&rest, '.', &part); i++)
+        if (i == 3 || !slice_u64(part, INT64_MAX, &v[i]))
+            return false;
+    return true;
+}
+
+static bool version_at_least(const char *have, const char *least)
+{
+    uint64_t a[3], b[3];
+
+    if (!have[0] || strcmp(have, "undefined") == 0)
+        return false;
+    if (!version_parse(least, a))
+        return true;
+    if (!version_parse(have, b))
+        return false;
+    for (int i = 0; i < 3; i++)
+        if (a[i] != b[i])
+            return b[i] > a[i];
+    return true;
 }
 
 static enum rc check_version(const char *least, const char *have, struct err *err)
 {
-    unsigned long a[3], b[3];
-    bool ok;
-
-    if (!least[0])
+    if (!least[0] || version_at_least(have, least))
         return RC_OK;
-    ok = have[0] && strcmp(have, "undefined") != 0;
-    if (ok && version_parse(least, a)) {
-        ok = version_parse(have, b);
-        for (int i = 0; ok && i < 3; i++) {
-            ok = b[i] >= a[i];
-            if (b[i] > a[i])
-                break;
-        }
-    }
-    if (ok)
-        return RC_OK;
-    return err_set(err, RC_UNSUPPORTED, "version \"%.60s\" is below the minimum %.60s", have, least);
+    return err_set(err, RC_UNSUPPORTED, "version \"%.60s\" is below the minimum %.60s", have,
+                   least);
 }
 
-/* Names of the bits in need that have lacks; false when there are none. */
+/* Names of the bits in need that have lacks, as many as a sentence holds; false when none is. */
 static bool list_missing(const uint64_t *need, size_t n_need, const uint64_t *have, size_t n_have,
-                         struct buf *out)
+                         char text[ERR_TEXT_MAX])
 {
-    for (unsigned id = 0; id < n_need * 64; id++) {
-        bool wanted = need[id / 64] >> id % 64 & 1;
-        bool there = id / 64 < n_have && (have[id / 64] >> id % 64 & 1);
+    size_t n = 0;
 
-        if (wanted && !there)
-            buf_printf(out, "%s%s", out->n ? ", " : "", cap_name(id));
-    }
-    return out->n > 0;
+    for (unsigned id = 0; id < n_need * 64 && n < ERR_TEXT_MAX; id++)
+        if (has_bit(need, n_need, id) && !has_bit(have, n_have, id))
+            n += (size_t)snprintf(text + n, ERR_TEXT_MAX - n, "%s%s", n ? ", " : "", cap_name(id));
+    return n > 0;
 }
 
 static enum rc check_bits(const struct caps *need, const struct caps *have, struct err *err)
 {
-    struct buf text;
-    enum rc rc = RC_OK;
+    char text[ERR_TEXT_MAX];
 
-    buf_init(&text, ERR_TEXT_MAX);
-    if (list_missing(have->mandatories, have->n_mandatories, need->words, need->n_words, &text))
-        rc = err_set(err, RC_UNSUPPORTED, "demands what the job does not offer: %s",
-                     buf_cstr(&text));
-    else if (list_missing(need->words, need->n_words, have->words, have->n_words, &text))
-        rc = err_set(err, RC_UNSUPPORTED, "lacks %s", buf_cstr(&text));
-    buf_cleanup(&text);
-    return rc;
+    if (list_missing(have->mandatories, have->n_mandatories, need->words, need->n_words, text))
+        return err_set(err, RC_UNSUPPORTED, "demands what the job does not offer: %s", text);
+    if (list_missing(need->words, need->n_words, have->words, have->n_words, text))
+        return err_set(err, RC_UNSUPPORTED, "lacks %s", text);
+    return RC_OK;
 }
 
 enum rc caps_compatible(const struct caps *need, const struct caps *have, struct err *err)

@@ -49,11 +49,13 @@ struct caps {
     size_t n_words;
     uint64_t mandatories[CAPS_MAX_WORDS];
     size_t n_mandatories;
-    struct { uint32_t cap, capacity; } capacities[CAPS_MAX_CAPACITIES];
+    struct {
+        uint32_t cap, capacity;
+    } capacities[CAPS_MAX_CAPACITIES];
     size_t n_capacities;
-    char version[CAPS_VERSION_MAX];         /* of the node; empty in a job's need */
-    char min_version[CAPS_VERSION_MAX];     /* constraints.minVersion */
-    bool has_constraints;                   /* an empty Constraints message is sent too */
+    char version[CAPS_VERSION_MAX];     /* of the node; empty in a job's need */
+    char min_version[CAPS_VERSION_MAX]; /* constraints.minVersion */
+    bool has_constraints;               /* an empty Constraints message is sent too */
 };
 
 void caps_add(struct caps *c, unsigned id);
@@ -72,7 +74,7 @@ void caps_leave(struct caps *total, const struct caps *worker);
 /* Need of a job (video.md 6.3). pushed: HTTP push asks for segment slicing always. */
 struct caps_job {
     bool pushed;
-    int chroma_format_idc, bit_depth;       /* 0, 0: not known (RTMP) */
+    int chroma_format_idc, bit_depth; /* 0, 0: not known (RTMP) */
     const struct profile *profiles;
     size_t n_profiles;
 };
@@ -83,6 +85,6 @@ void caps_for_job(struct caps *c, const struct caps_job *job);
 MUST_CHECK enum rc caps_compatible(const struct caps *need, const struct caps *have,
                                    struct err *err);
 
-const char *cap_name(unsigned id);          /* "capability 77" is made for unknown ones (static) */
+const char *cap_name(unsigned id); /* "capability 77" is made for unknown ones (static) */
 
 #endif

@@ -1,12 +1,50 @@
 /* Protobuf to plain values: every limit, every refusal. Generated structs do not leave wire/. */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/text.h"
 #include "network.pb-c.h"
 #include "wire/messages.h"
+#include "wire/profiles.h"
 
-enum { MAX_URL_TEXT = MAX_URI, MAX_ERROR_TEXT = 8192, MAX_DURATION_MS = 300000 };
+enum {
+    MAX_URL_TEXT = MAX_URI,
+    MAX_ERROR_TEXT = 8192,
+    MAX_DURATION_MS = 300000,
+    MAX_UNPACKED = 1024 * 1024
+};
+
+/* --- memory: two bytes of a message can ask for a struct of a hundred --- */
+
+struct budget {
+    size_t left;
+    bool used_up;
+};
+
+static void *budget_alloc(void *arg, size_t n)
+{
+    struct budget *b = arg;
+    void *p = try_malloc(n, b->left);
+
+    b->used_up |= !p;
+    b->left -= p ? n : 0;
+    return p;
+}
+
+static void budget_free(void *arg, void *p)
+{
+    (void)arg;
+    free(p);
+}
+
+static enum rc unpack_error(const struct budget *b, size_t n, const char *name, struct err *err)
+{
+    if (b->used_up)
+        return err_set(err, RC_LIMIT, "%s of %zu bytes unpacks to more than %d", name, n,
+                       MAX_UNPACKED);
+    return err_set(err, RC_BAD_INPUT, "%zu bytes are no %s", n, name);
+}
 
 /* --- parts --- */
 
@@ -143,25 +181,25 @@ static enum rc read_address(ProtobufCBinaryData from, uint8_t to[ADDRESS_BYTES],
 
 /* --- profiles, video.md 2.6 --- */
 
-static enum rc check_profile_enums(const Net__VideoProfile *pb, struct err *err)
+static enum rc check_profile(const Net__VideoProfile *pb, struct err *err)
 {
+    bool fits = pb->width >= 0 && pb->width <= PROFILE_MAX_SIDE && pb->height >= 0 &&
+                pb->height <= PROFILE_MAX_SIDE && pb->bitrate >= 0;
+
     if (pb->format != CONTAINER_TS && pb->format != CONTAINER_MP4)
         return err_set(err, RC_BAD_INPUT, "unrecognized profile output format");
     if (pb->profile < ENCODER_DEFAULT || pb->profile > ENCODER_H264_CONSTRAINED_HIGH)
         return err_set(err, RC_BAD_INPUT, "unrecognized encoder profile");
     if (pb->encoder < VIDEO_H264 || pb->encoder > VIDEO_VP9)
         return err_set(err, RC_BAD_INPUT, "unrecognized video codec");
+    if (!fits) /* the text by which gateways know that no retry helps (video.md 4.5) */
+        return err_set(err, RC_BAD_INPUT, "TranscoderInvalidResolution");
     return RC_OK;
-}
-
-static bool is_safe_name(const char *name)
-{
-    return !strpbrk(name, "/\\\"\r\n") && !strstr(name, "..");
 }
 
 static enum rc read_profile(const Net__VideoProfile *pb, struct profile *out, struct err *err)
 {
-    enum rc rc = check_profile_enums(pb, err);
+    enum rc rc = check_profile(pb, err);
 
     if (rc != RC_OK)
         return rc;
@@ -176,8 +214,8 @@ static enum rc read_profile(const Net__VideoProfile *pb, struct profile *out, st
                             .encoder = (enum video_encoder)pb->encoder,
                             .quality = pb->quality};
     rc = copy_text(pb->name, out->name, sizeof(out->name), "profile name", err);
-    if (rc == RC_OK && !is_safe_name(out->name))
-        return err_set(err, RC_BAD_INPUT, "profile name holds a slash, quote or line break");
+    if (rc == RC_OK)
+        rc = profile_name_check(out->name, err);
     if (rc == RC_OK && !out->name[0])
         snprintf(out->name, sizeof(out->name), "net_%dx%d_%d", out->width, out->height,
                  out->bitrate);
@@ -186,15 +224,20 @@ static enum rc read_profile(const Net__VideoProfile *pb, struct profile *out, st
 
 static enum rc read_profiles(const Net__SegData *pb, struct seg_data *out, struct err *err)
 {
-    size_t n = pb->n_full_profiles3 ? pb->n_full_profiles3
-               : pb->n_full_profiles2 ? pb->n_full_profiles2
-                                      : pb->n_full_profiles;
-    Net__VideoProfile **list = pb->n_full_profiles3 ? pb->full_profiles3
-                               : pb->n_full_profiles2 ? pb->full_profiles2
-                                                      : pb->full_profiles;
+    Net__VideoProfile **list = pb->full_profiles;
+    size_t n = pb->n_full_profiles;
 
+    if (pb->n_full_profiles2) {
+        list = pb->full_profiles2;
+        n = pb->n_full_profiles2;
+    }
+    if (pb->n_full_profiles3) {
+        list = pb->full_profiles3;
+        n = pb->n_full_profiles3;
+    }
     if (n > MAX_PROFILES)
-        return err_set(err, RC_LIMIT, "Too many outputs: %zu profiles, at most %d", n, MAX_PROFILES);
+        return err_set(err, RC_LIMIT, "Too many outputs: %zu profiles, at most %d", n,
+                       MAX_PROFILES);
     for (size_t i = 0; i < n; i++) {
         enum rc rc = read_profile(list[i], &out->profiles[i], err);
 
@@ -280,14 +323,16 @@ static enum rc read_info(const Net__OrchestratorInfo *pb, struct arena *a,
 #define DECODE(name, pb_type, pb_name, reader)                                                     \
     enum rc name##_decode(struct slice in, struct arena *a, struct name *out, struct err *err)     \
     {                                                                                              \
-        pb_type *pb = net__##pb_name##__unpack(NULL, in.n, in.p);                                  \
+        struct budget budget = {MAX_UNPACKED, false};                                              \
+        ProtobufCAllocator memory = {budget_alloc, budget_free, &budget};                          \
+        pb_type *pb = net__##pb_name##__unpack(&memory, in.n, in.p);                               \
         enum rc rc;                                                                                \
                                                                                                    \
         memset(out, 0, sizeof(*out));                                                              \
         if (!pb)                                                                                   \
-            return err_set(err, RC_BAD_INPUT, "%zu bytes are no " #name " message", in.n);         \
+            return unpack_error(&budget, in.n, #name, err);                                        \
         rc = reader(pb, a, out, err);                                                              \
-        net__##pb_name##__free_unpacked(pb, NULL);                                                 \
+        net__##pb_name##__free_unpacked(pb, &memory);                                              \
         return rc == RC_OK ? rc : err_wrap(err, rc, #name);                                        \
     }
 
@@ -378,14 +423,16 @@ DECODE(notify_segment, Net__NotifySegment, notify_segment, read_notify)
 /* Unlike the others without a prefix: its refusals are texts of the network (video.md 3.5). */
 enum rc seg_data_decode(struct slice in, struct arena *a, struct seg_data *out, struct err *err)
 {
-    Net__SegData *pb = net__seg_data__unpack(NULL, in.n, in.p);
+    struct budget budget = {MAX_UNPACKED, false};
+    ProtobufCAllocator memory = {budget_alloc, budget_free, &budget};
+    Net__SegData *pb = net__seg_data__unpack(&memory, in.n, in.p);
     enum rc rc;
 
     memset(out, 0, sizeof(*out));
     if (!pb)
         return err_set(err, RC_BAD_INPUT, "proto: cannot parse invalid wire-format data");
     rc = read_seg(pb, a, out, err);
-    net__seg_data__free_unpacked(pb, NULL);
+    net__seg_data__free_unpacked(pb, &memory);
     return rc;
 }
 
@@ -398,7 +445,7 @@ enum rc segment_header_decode(struct slice header, struct arena *a, struct seg_d
     memset(out, 0, sizeof(*out));
     buf_init(&bytes, 64 * 1024);
     if (base64_decode(&bytes, slice_trim(header), NULL) != RC_OK)
-        rc = err_set(err, RC_BAD_INPUT, "ErrSegEncoding");
+        rc = err_set(err, RC_BAD_INPUT, "ErrorSegEncoding");
     else
         rc = seg_data_decode(buf_slice(&bytes), a, out, err);
     buf_cleanup(&bytes);
@@ -407,28 +454,32 @@ enum rc segment_header_decode(struct slice header, struct arena *a, struct seg_d
 
 enum rc end_session_decode(struct slice in, struct auth_token *out, struct err *err)
 {
-    Net__EndTranscodingSessionRequest *pb =
-        net__end_transcoding_session_request__unpack(NULL, in.n, in.p);
+    struct budget budget = {MAX_UNPACKED, false};
+    ProtobufCAllocator memory = {budget_alloc, budget_free, &budget};
+    Net__EndTranscodingSessionRequest *pb = net__end_transcoding_session_request__unpack(
+        &memory, in.n, in.p);
     enum rc rc = RC_OK;
 
     memset(out, 0, sizeof(*out));
     if (!pb)
-        return err_set(err, RC_BAD_INPUT, "%zu bytes are no EndTranscodingSessionRequest", in.n);
+        return unpack_error(&budget, in.n, "end_session", err);
     if (pb->auth_token)
         rc = read_token(pb->auth_token, out, err);
-    net__end_transcoding_session_request__free_unpacked(pb, NULL);
+    net__end_transcoding_session_request__free_unpacked(pb, &memory);
     return rc;
 }
 
 enum rc ping_decode(struct slice in, struct slice *value, struct arena *a, struct err *err)
 {
-    Net__PingPong *pb = net__ping_pong__unpack(NULL, in.n, in.p);
+    struct budget budget = {MAX_UNPACKED, false};
+    ProtobufCAllocator memory = {budget_alloc, budget_free, &budget};
+    Net__PingPong *pb = net__ping_pong__unpack(&memory, in.n, in.p);
     enum rc rc;
 
     *value = slice_of(NULL, 0);
     if (!pb)
-        return err_set(err, RC_BAD_INPUT, "%zu bytes are no PingPong", in.n);
+        return unpack_error(&budget, in.n, "ping", err);
     rc = keep_bytes(pb->value, 4096, a, value, "value", err);
-    net__ping_pong__free_unpacked(pb, NULL);
+    net__ping_pong__free_unpacked(pb, &memory);
     return rc;
 }

@@ -1,4 +1,5 @@
 /* Plain values to protobuf. What is on the stack here lives only while it is packed. */
+#include <assert.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -42,7 +43,9 @@ static Net__Capabilities *fill_caps(struct pb_caps *p, const struct caps *c)
     p->pb.mandatories = (uint64_t *)c->mandatories;
     for (size_t i = 0; i < c->n_capacities; i++) {
         net__capabilities__capacity__init(&p->entries[i]);
+        p->entries[i].has_key_case = NET__CAPABILITIES__CAPACITY__HAS_KEY_KEY;
         p->entries[i].key = c->capacities[i].cap;
+        p->entries[i].has_value_case = NET__CAPABILITIES__CAPACITY__HAS_VALUE_VALUE;
         p->entries[i].value = c->capacities[i].capacity;
         p->list[i] = &p->entries[i];
     }
@@ -135,6 +138,7 @@ static void fill_profile(Net__VideoProfile *pb, const struct profile *p,
 
 static void fill_profiles(struct pb_seg *p, const struct seg_data *m)
 {
+    assert(m->n_profiles <= MAX_PROFILES);
     for (size_t i = 0; i < m->n_profiles; i++) {
         fill_profile(&p->profiles[i], &m->profiles[i], p->names[i]);
         p->list[i] = &p->profiles[i];
@@ -212,6 +216,7 @@ static void fill_data(Net__TranscodeData *pb, Net__TranscodedSegmentData rows[MA
                       Net__TranscodedSegmentData *list[MAX_PROFILES],
                       const struct transcode_result *m)
 {
+    assert(m->n_segments <= MAX_PROFILES);
     net__transcode_data__init(pb);
     pb->sig = bytes(m->sig);
     for (size_t i = 0; i < m->n_segments; i++) {
@@ -258,11 +263,27 @@ void register_request_encode(const struct register_request *m, struct buf *out)
     pack(&pb.base, out);
 }
 
+/* Nothing but the token of the session that ended (video.md 11.2). */
+static void encode_teardown(const struct notify_segment *m, struct buf *out)
+{
+    Net__NotifySegment pb = NET__NOTIFY_SEGMENT__INIT;
+    Net__SegData seg = NET__SEG_DATA__INIT;
+    Net__AuthToken token;
+
+    seg.auth_token = fill_token(&token, &m->seg.token);
+    pb.seg_data = &seg;
+    pack(&pb.base, out);
+}
+
 void notify_segment_encode(const struct notify_segment *m, struct buf *out)
 {
     Net__NotifySegment pb = NET__NOTIFY_SEGMENT__INIT;
     struct pb_seg seg;
 
+    if (m->has_seg && m->seg.has_token && (!m->url || !m->url[0])) {
+        encode_teardown(m, out);
+        return;
+    }
     pb.url = text(m->url);
     pb.task_id = m->task_id;
     pb.orch_id = text(m->orch_id);

@@ -33,11 +33,13 @@ static enum rc read_boundary(struct slice type, struct slice *out, struct err *e
 {
     struct slice field;
 
-    if (!slice_has_prefix(type, "multipart/"))
+    if (!type.n)
+        return err_set(err, RC_UNSUPPORTED, "mime: no media type");
+    if (!slice_eq_nocase(slice_sub(type, 0, 10), "multipart/"))
         return err_set(err, RC_UNSUPPORTED, "mime: content type is no multipart type");
     while (slice_split(&type, ';', &field)) {
         field = slice_trim(field);
-        if (!slice_has_prefix(field, "boundary="))
+        if (!slice_eq_nocase(slice_sub(field, 0, 9), "boundary="))
             continue;
         field = slice_skip(field, 9);
         if (field.n >= 2 && field.p[0] == '"' && field.p[field.n - 1] == '"')

@@ -22,7 +22,7 @@ void multipart_end(struct buf *out, const char *boundary);
 struct multipart_part {
     struct http_header headers[MULTIPART_MAX_HEADERS];
     size_t n_headers;
-    size_t offset, length;          /* of the body within the input */
+    size_t offset, length; /* of the body within the input */
 };
 
 /* Takes a whole body apart without copying. content_type is the header's value. RC_BAD_INPUT

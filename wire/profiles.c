@@ -1,11 +1,11 @@
 #include "wire/profiles.h"
 
-#include <errno.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_PROFILES_FILE = 256 * 1024, MAX_SIDE = 16384 };
+enum { MAX_PROFILES_FILE = 256 * 1024 };
 
 static const struct {
     const char *name;
@@ -34,6 +34,17 @@ bool profile_preset(struct slice name, struct profile *out)
         return true;
     }
     return false;
+}
+
+enum rc profile_name_check(const char *name, struct err *err)
+{
+    for (const char *c = name; *c; c++)
+        if ((unsigned char)*c < ' ' || *c == 0x7f || strchr("/\\\"", *c))
+            return err_set(err, RC_BAD_INPUT,
+                           "a profile name holds no slash, quote or control byte");
+    if (strstr(name, ".."))
+        return err_set(err, RC_BAD_INPUT, "a profile name holds no \"..\"");
+    return RC_OK;
 }
 
 /* --- JSON, video.md 5.2 --- */
@@ -110,7 +121,7 @@ static enum rc read_gop(json_t *v, void *out, int64_t max_s, struct err *err)
     if (*end || !(s >= 0 && s <= (double)max_s))
         return err_set(err, RC_BAD_INPUT, "\"%.60s\" is neither \"intra\" nor 0 to %lld seconds",
                        text, (long long)max_s);
-    *(int32_t *)out = (int32_t)(s * 1000);
+    *(int32_t *)out = (int32_t)lround(s * 1000);
     return RC_OK;
 }
 
@@ -122,10 +133,7 @@ static enum rc read_name(json_t *v, void *out, int64_t max, struct err *err)
     if (rc == RC_OK)
         snprintf(out, PROFILE_NAME_MAX + 1, "%s", name);
     free(name);
-    /* The name becomes a part of URLs and of multipart headers. */
-    if (rc == RC_OK && (strpbrk(out, "/\\\"\r\n") || strstr(out, "..")))
-        return err_set(err, RC_BAD_INPUT, "a name holds no slash, quote, line break or \"..\"");
-    return rc;
+    return rc == RC_OK ? profile_name_check(out, err) : rc;
 }
 
 static enum rc read_int(json_t *v, void *out, int64_t max, struct err *err)
@@ -142,11 +150,11 @@ static enum rc read_int(json_t *v, void *out, int64_t max, struct err *err)
 
 static enum rc profile_read(json_t *object, struct profile *p, struct err *err)
 {
-    uint32_t depth = 0, chroma = 0; /* sent by nobody's transcoder: output is 8-bit 4:2:0 */
+    uint32_t depth = 0, chroma = 0; /* read and left: every transcoder's output is 8-bit 4:2:0 */
     const struct json_field fields[] = {
         {"name", JSON_OPTIONAL, read_name, p->name, PROFILE_NAME_MAX},
-        {"width", JSON_REQUIRED, read_int, &p->width, MAX_SIDE},
-        {"height", JSON_REQUIRED, read_int, &p->height, MAX_SIDE},
+        {"width", JSON_REQUIRED, read_int, &p->width, PROFILE_MAX_SIDE},
+        {"height", JSON_REQUIRED, read_int, &p->height, PROFILE_MAX_SIDE},
         {"bitrate", JSON_REQUIRED, read_int, &p->bitrate, 1000000000},
         {"fps", JSON_OPTIONAL, json_u32, &p->fps, 1000000},
         {"fpsDen", JSON_OPTIONAL, json_u32, &p->fps_den, 1000000},
@@ -166,6 +174,14 @@ static enum rc profile_read(json_t *object, struct profile *p, struct err *err)
     return rc;
 }
 
+static bool is_taken(const struct profile *list, size_t n, const char *name)
+{
+    for (size_t i = 0; i < n; i++)
+        if (strcmp(list[i].name, name) == 0)
+            return true;
+    return false;
+}
+
 enum rc profiles_from_json(json_t *array, struct profile out[MAX_PROFILES], size_t *n,
                            struct err *err)
 {
@@ -179,6 +195,8 @@ enum rc profiles_from_json(json_t *array, struct profile out[MAX_PROFILES], size
     for (size_t i = 0; i < count; i++) {
         enum rc rc = profile_read(json_array_get(array, i), &out[i], err);
 
+        if (rc == RC_OK && is_taken(out, i, out[i].name))
+            rc = err_set(err, RC_BAD_INPUT, "the name \"%s\" is taken", out[i].name);
         if (rc != RC_OK)
             return err_wrap(err, rc, "profile %zu", i);
     }
@@ -188,22 +206,32 @@ enum rc profiles_from_json(json_t *array, struct profile out[MAX_PROFILES], size
 
 /* --- the option --- */
 
-static enum rc from_file(FILE *f, const char *path, struct profile out[MAX_PROFILES], size_t *n,
+/* Leaves out empty when there is nothing to read at that path. */
+static void read_file(const char *path, struct buf *out)
+{
+    FILE *f = fopen(path, "rb");
+    size_t got;
+
+    if (!f)
+        return;
+    while (buf_reserve(out, 4096) && (got = fread(out->p + out->n, 1, 4096, f)) > 0)
+        out->n += got;
+    fclose(f);
+}
+
+static enum rc from_text(const struct buf *text, struct profile out[MAX_PROFILES], size_t *n,
                          struct err *err)
 {
-    struct buf text;
-    json_t *root;
-    size_t got;
-    enum rc rc;
+    json_t *root = NULL;
+    enum rc rc = RC_BAD_INPUT;
 
-    buf_init(&text, MAX_PROFILES_FILE);
-    while (buf_reserve(&text, 4096) && (got = fread(text.p + text.n, 1, 4096, f)) > 0)
-        text.n += got;
-    root = json_parse(buf_slice(&text), err);
-    rc = root ? profiles_from_json(root, out, n, err) : RC_BAD_INPUT;
+    if (!buf_ok(text))
+        return err_set(err, RC_LIMIT, "larger than %d bytes", MAX_PROFILES_FILE);
+    root = json_parse(buf_slice(text), err);
+    if (root)
+        rc = profiles_from_json(root, out, n, err);
     json_decref(root);
-    buf_cleanup(&text);
-    return rc == RC_OK ? rc : err_wrap(err, rc, "%s", path);
+    return rc;
 }
 
 static void from_names(const char *list, struct profile out[MAX_PROFILES], size_t *n,
@@ -215,7 +243,7 @@ static void from_names(const char *list, struct profile out[MAX_PROFILES], size_
     buf_init(&text, 4096);
     while (slice_split(&rest, ',', &name)) {
         name = slice_trim(name);
-        if (*n < MAX_PROFILES && profile_preset(name, &out[*n]))
+        if (*n < MAX_PROFILES && profile_preset(name, &out[*n]) && !is_taken(out, *n, out[*n].name))
             (*n)++;
         else if (name.n)
             buf_printf(&text, "%s" SLICE_FMT, text.n ? ", " : "", SLICE_ARG(name));
@@ -228,16 +256,21 @@ static void from_names(const char *list, struct profile out[MAX_PROFILES], size_
 enum rc profiles_from_option(const char *value, struct profile out[MAX_PROFILES], size_t *n,
                              char **skipped, struct err *err)
 {
-    FILE *f = fopen(value, "rb");
+    struct buf text;
     enum rc rc = RC_OK;
 
     *n = 0;
-    if (f) {
-        rc = from_file(f, value, out, n, err);
-        fclose(f);
+    if (skipped)
+        *skipped = NULL;
+    buf_init(&text, MAX_PROFILES_FILE);
+    read_file(value, &text);
+    if (text.n) {
+        rc = from_text(&text, out, n, err);
+        rc = rc == RC_OK ? rc : err_wrap(err, rc, "%s", value);
     } else {
         from_names(value, out, n, skipped);
     }
+    buf_cleanup(&text);
     if (rc == RC_OK && *n == 0)
         return err_set(err, RC_BAD_INPUT,
                        "No transcoding profiles found in \"%.200s\": names like P360p30fps16x9, or "
