@@ -19,10 +19,12 @@ enum http1_state {
     H1_OVER         /* nothing that comes can be read any more */
 };
 
+enum field_part { IN_NAME, IN_VALUE, COMPLETE };
+
 struct http1_head {
     struct buf text;                /* target, then names and values, one after another */
     size_t target_n, n;
-    bool in_value;
+    enum field_part part;           /* of the last field */
     int refuse;                     /* status, when a limit was met */
     struct {
         uint32_t name_n, value_n;
@@ -78,12 +80,12 @@ static int on_field(llhttp_t *p, const char *at, size_t n)
         h->head_bytes += n;
         return h->head_bytes > HTTP_MAX_HEADER_BYTES ? HPE_USER : HPE_OK;
     }
-    if (head->n == 0 || head->in_value) {
+    if (head->part == COMPLETE) {
         if (head->n == HTTP_MAX_HEADERS) {
             head->refuse = 431;
             return HPE_USER;
         }
-        head->in_value = false;
+        head->part = IN_NAME;
         head->n++;
     }
     head->v[head->n - 1].name_n += (uint32_t)n;
@@ -96,7 +98,9 @@ static int on_value(llhttp_t *p, const char *at, size_t n)
 
     if (!h->head)
         return on_field(p, at, n);
-    h->head->in_value = true;
+    if (h->head->part == COMPLETE || !h->head->v[h->head->n - 1].name_n)
+        return HPE_USER; /* ": value": llhttp takes a field without a name, we do not */
+    h->head->part = IN_VALUE;
     h->head->v[h->head->n - 1].value_n += (uint32_t)n;
     return head_add(h, at, n);
 }
@@ -105,8 +109,11 @@ static int on_value_complete(llhttp_t *p)
 {
     struct http1 *h = conn_of(p)->as.h1;
 
-    if (h->head)
-        h->head->in_value = true; /* also when the value was empty */
+    if (!h->head)
+        return HPE_OK;
+    if (h->head->part == COMPLETE || !h->head->v[h->head->n - 1].name_n)
+        return HPE_USER;
+    h->head->part = COMPLETE;
     return HPE_OK;
 }
 
@@ -320,6 +327,7 @@ static void start_head(struct http_conn *c)
         return;
     h->head = xcalloc(1, sizeof(*h->head));
     buf_init(&h->head->text, HTTP_MAX_HEADER_BYTES);
+    h->head->part = COMPLETE;
     h->head_bytes = 0;
     h->last = 0;
     if (!c->head_since_ms)
@@ -387,16 +395,16 @@ static bool parse_step(struct http_conn *c, struct slice *bytes)
 {
     struct http1 *h = c->as.h1;
     enum http1_state was = h->state;
+    const char *p = bytes->n ? (const char *)bytes->p : ""; /* it adds to the pointer, even 0 */
     llhttp_errno_t e;
     size_t used;
 
     if (was == H1_HEAD && bytes->n)
         start_head(c);
-    e = llhttp_execute(&h->parser, (const char *)bytes->p, bytes->n);
+    e = llhttp_execute(&h->parser, p, bytes->n);
     if (c->dead)
         return false;
-    used = e == HPE_OK ? bytes->n
-                       : (size_t)((const uint8_t *)llhttp_get_error_pos(&h->parser) - bytes->p);
+    used = e == HPE_OK ? bytes->n : (size_t)(llhttp_get_error_pos(&h->parser) - p);
     if (was == H1_HEAD && !lines_are_strict(h, slice_sub(*bytes, 0, used))) {
         refuse(c, 400, "not HTTP: a line of the head is folded or does not end in CR LF");
         return false;

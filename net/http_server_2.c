@@ -20,6 +20,7 @@ enum {
     NUISANCE_WINDOW_MS = 10000,
     OUTBOUND_FRAMES = 4000,         /* waiting because the peer does not read */
     HEAD_BYTES_FATAL = 4 * HTTP_MAX_HEADER_BYTES,
+    MAX_CONTINUATIONS = 1024,       /* nghttp2 counts one again for each piece that it comes in */
     FIRST_HEADERS = 16
 };
 
@@ -622,6 +623,7 @@ static nghttp2_session *session_new(struct http_conn *c)
         return NULL;
     nghttp2_option_set_no_auto_window_update(opt, 1);
     nghttp2_option_set_no_closed_streams(opt, 1);
+    nghttp2_option_set_max_continuations(opt, MAX_CONTINUATIONS);
     if (nghttp2_session_server_new2(&session, callbacks(), c, opt) != 0)
         session = NULL;
     nghttp2_option_del(opt);
