@@ -176,6 +176,24 @@ static void stream_failed_uv(struct stream *s, int status, const char *doing)
     stream_failed(s, &err);
 }
 
+/* Nothing more can leave, but what the peer said before it reset the connection may wait in
+ * the kernel, such as its refusal of an upload: that is read first, and reading tells the end. */
+static void write_failed(struct stream *s, int status)
+{
+    struct err err;
+
+    if (!s->reading || s->phase != STREAM_OPEN || s->why_ended) {
+        stream_failed_uv(s, status, "write to");
+        return;
+    }
+    s->failed = true;
+    chunks_clear(&s->out);
+    uv_err(&err, status, "write to %s", s->peer);
+    err.code = RC_CLOSED;
+    s->why_ended = xmalloc(sizeof(err));
+    *s->why_ended = err;
+}
+
 static void on_closed(uv_handle_t *h)
 {
     struct stream *s = h->data;
@@ -393,7 +411,7 @@ static void pump(void *arg)
 {
     struct stream *s = arg;
 
-    if (s->why_ended || s->peer_ended)
+    if (s->peer_ended)
         tell_end(s);
     else if (s->tls && s->phase != STREAM_LINGERING)
         tls_conn_pump(s);
@@ -496,7 +514,7 @@ static void on_written(uv_write_t *req, int status)
     if (s->phase == STREAM_CLOSED)
         return;
     if (status < 0) {
-        stream_failed_uv(s, status, "write to");
+        write_failed(s, status);
         return;
     }
     sent(s, bytes);
@@ -521,7 +539,7 @@ static void write_rest(struct stream *s, const struct chunks *q)
         return;
     }
     free(op);
-    stream_failed_uv(s, status, "write to");
+    write_failed(s, status);
 }
 
 /* Hands the kernel what it takes now. True when everything left. */
@@ -545,7 +563,7 @@ static bool write_some(struct stream *s)
         }
         int n = uv_try_write(&s->uv.stream, v, chunks_gather(q, v, ARRAY_LEN(v), &total));
         if (n < 0 && n != UV_EAGAIN) {
-            stream_failed_uv(s, n, "write to");
+            write_failed(s, n);
             return false;
         }
         sent(s, (size_t)MAX(n, 0));
