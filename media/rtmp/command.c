@@ -223,7 +223,7 @@ static void ask_owner(struct rtmp_session *s, const struct command *c, bool play
     if (target_make(s->app, s->tc_url, name_of(c), &target, &why) != RC_OK) {
         session_send_status(s, "error", play ? "NetStream.Play.StreamNotFound"
                                              : "NetStream.Publish.BadName", why.text);
-        session_end(s, false, &why);
+        rtmp_session_end(s, false, &why);
         return;
     }
     session_set_state(s, RTMP_ASKED);
@@ -269,7 +269,7 @@ static void say_goodbye(struct rtmp_session *s)
 {
     if (s->state == RTMP_PUBLISHING)
         session_send_status(s, "status", "NetStream.Unpublish.Success", "unpublished");
-    session_end(s, true, NULL);
+    rtmp_session_end(s, true, NULL);
 }
 
 static void on_unpublish(struct rtmp_session *s, const struct command *c)

@@ -14,12 +14,12 @@ struct playback {
     int64_t base;               /* 90 kHz, the player's zero */
 };
 
-struct playback *playback_new(void)
+struct playback *rtmp_playback_new(void)
 {
     return xcalloc(1, sizeof(struct playback));
 }
 
-void playback_free(struct playback *p)
+void rtmp_playback_free(struct playback *p)
 {
     if (!p)
         return;

@@ -132,7 +132,7 @@ void session_set_state(struct rtmp_session *s, enum rtmp_state state);
 void session_fail(struct rtmp_session *s, const struct err *why);
 /* The same from inside a call of the owner's: happens soon, from the loop. */
 void session_doom(struct rtmp_session *s, enum rc rc, const char *sentence);
-void session_end(struct rtmp_session *s, bool said_goodbye, const struct err *why);
+void rtmp_session_end(struct rtmp_session *s, bool said_goodbye, const struct err *why);
 
 /* onStatus on the session's stream. */
 void session_send_status(struct rtmp_session *s, const char *level, const char *code,
@@ -148,8 +148,8 @@ void command_started(struct rtmp_session *s);
 void ingest_message(struct rtmp_session *s, const struct rtmp_message *m);
 void ingest_cleanup(struct ingest *in);
 
-struct playback *playback_new(void);
-void playback_free(struct playback *p);
+struct playback *rtmp_playback_new(void);
+void rtmp_playback_free(struct playback *p);
 
 /* No control bytes, at most RTMP_MAX_TEXT: what any text of a peer's must be. */
 bool target_text_is_fit(struct slice text);

@@ -53,7 +53,7 @@ static void session_free(struct rtmp_session *s)
     chunk_reader_cleanup(&s->in);
     buf_cleanup(&s->held);
     ingest_cleanup(&s->ingest);
-    playback_free(s->playback);
+    rtmp_playback_free(s->playback);
     free(s->doom);
     free(s->app);
     free(s->tc_url);
@@ -73,7 +73,7 @@ static void vanish(struct rtmp_session *s, const struct err *unheard)
         session_free(s);
 }
 
-void session_end(struct rtmp_session *s, bool said_goodbye, const struct err *why)
+void rtmp_session_end(struct rtmp_session *s, bool said_goodbye, const struct err *why)
 {
     bool owner_logs = s->has_owner && s->state == RTMP_PUBLISHING;
 
@@ -97,7 +97,7 @@ void session_fail(struct rtmp_session *s, const struct err *why)
         session_send_status(s, "error", "NetStream.Play.Failed", kept.text);
     else if (s->state == RTMP_READY || s->state == RTMP_ASKED)
         session_send_status(s, "error", "NetConnection.Connect.Closed", kept.text);
-    session_end(s, false, &kept);
+    rtmp_session_end(s, false, &kept);
 }
 
 void session_doom(struct rtmp_session *s, enum rc rc, const char *sentence)
@@ -112,7 +112,7 @@ void session_doom(struct rtmp_session *s, enum rc rc, const char *sentence)
 void rtmp_session_hangup(struct rtmp_session *s, const struct err *why)
 {
     log_debug(NULL, "rtmp %s: %s", s->host.peer(s->host.arg), why ? why->text : "closed by peer");
-    session_end(s, false, NULL);
+    rtmp_session_end(s, false, NULL);
 }
 
 void rtmp_session_stop(struct rtmp_session *s)
@@ -432,7 +432,7 @@ void rtmp_accept(struct rtmp_session *s, const struct rtmp_session_events *ev)
     s->on_gone = NULL;
     session_set_state(s, s->asked_play ? RTMP_PLAYING : RTMP_PUBLISHING);
     if (s->asked_play)
-        s->playback = playback_new();
+        s->playback = rtmp_playback_new();
     command_started(s);
     free(s->app);
     free(s->tc_url);
