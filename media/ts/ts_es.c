@@ -6,7 +6,6 @@
 enum {
     MAX_SETS = 32,              /* of a kind; avcC counts SPS in 5 bits */
     MAX_SETS_BYTES = 32 * 1024,
-    MAX_ADTS = 8191,
 };
 
 void ts_es_init(struct ts_es *es, enum track_kind kind, const struct frame_sink *sink)
@@ -260,8 +259,8 @@ static void audio_pes(struct ts_es *es, const struct ts_pes *pes)
         struct adts_frame a;
         enum rc rc = aac_adts_parse(rest, &a, NULL);
 
-        if (rc == RC_NOT_FOUND && rest.n <= MAX_ADTS)
-            break;
+        if (rc == RC_NOT_FOUND && sure)
+            break;                      /* the next PES has its end */
         if (rc != RC_OK || (!sure && !confirmed(rest, &a))) {
             sure = false;
             at += to_next_sync(rest);
