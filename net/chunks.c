@@ -83,14 +83,17 @@ void chunks_consume(struct chunks *q, size_t n)
     }
 }
 
-unsigned chunks_gather(const struct chunks *q, uv_buf_t *v, unsigned max, size_t *total)
+unsigned chunks_gather(const struct chunks *q, uv_buf_t v[CHUNKS_GATHER], size_t max_bytes,
+                       size_t *total)
 {
     unsigned n = 0;
 
     *total = 0;
-    for (struct chunk *c = q->first; c && n < max; c = c->next) {
-        v[n++] = uv_buf_init((char *)c->p, (unsigned)MIN(c->n, (size_t)1 << 30));
-        *total += c->n;
+    for (struct chunk *c = q->first; c && n < CHUNKS_GATHER && *total < max_bytes; c = c->next) {
+        size_t take = MIN(c->n, max_bytes - *total);
+
+        v[n++] = uv_buf_init((char *)c->p, (unsigned)take);
+        *total += take;
     }
     return n;
 }

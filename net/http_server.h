@@ -54,7 +54,7 @@ struct http_server_conf {
 
 struct http_server *http_server_open(struct loop *l, const struct http_server_conf *conf,
                                      struct err *err);
-struct listener *http_server_listener(struct http_server *s);
+struct listener *http_server_listener(struct http_server *s);   /* NULL once it drains */
 
 /* Stops listening, tells HTTP/2 peers GOAWAY and HTTP/1.1 peers "Connection: close"; running
  * exchanges finish. on_drained once none is left. */
@@ -90,7 +90,8 @@ void http_set_header(struct http_exchange *x, const char *name, const char *valu
 void http_answer(struct http_exchange *x, int status, const char *type, struct slice body);
 void http_answer_blob(struct http_exchange *x, int status, const char *type, struct blob *body);
 
-/* Status by rc_http_status(), the sentence as text/plain with a newline. */
+/* Status by rc_http_status(), 408 for a body that stalled; the sentence as text/plain with a
+ * newline. */
 void http_answer_err(struct http_exchange *x, const struct err *err);
 
 /* In pieces. content_length -1: chunked, or HTTP/2 without length. http_start sends the head

@@ -619,6 +619,12 @@ static void http1_body_taken(struct http_exchange *x, size_t n)
     update_reading(x->conn);
 }
 
+static bool http1_may_send(const struct http_exchange *x)
+{
+    (void)x;
+    return true;
+}
+
 static void http1_closed(struct http_exchange *x)
 {
     struct http_conn *c = x->conn;
@@ -675,5 +681,6 @@ const struct http_proto http_proto_1 = {
     .finish = http1_finish,
     .abort = http1_abort,
     .body_taken = http1_body_taken,
+    .may_send = http1_may_send,
     .closed = http1_closed,
 };

@@ -540,6 +540,14 @@ static void http2_body_taken(struct http_exchange *x, size_t n)
     send_soon(x->conn);
 }
 
+/* Paused bodies of other streams may have used up the window of the connection. */
+static bool http2_may_send(const struct http_exchange *x)
+{
+    nghttp2_session *session = x->conn->as.h2->session;
+
+    return nghttp2_session_get_effective_recv_data_length(session) < CONN_WINDOW / 2;
+}
+
 static void http2_input(struct http_conn *c, struct slice bytes)
 {
     struct http2 *h = c->as.h2;
@@ -668,5 +676,6 @@ const struct http_proto http_proto_2 = {
     .finish = http2_finish,
     .abort = http2_abort,
     .body_taken = http2_body_taken,
+    .may_send = http2_may_send,
     .closed = http2_closed,
 };

@@ -300,7 +300,8 @@ size_t http_unsent(const struct http_exchange *x)
 /* Something is due from the peer (its body, or room for ours) and nothing has moved. */
 bool exchange_stalled(const struct http_exchange *x, int64_t now_ms)
 {
-    bool body_due = !x->body_ended && x->mode != BODY_UNASKED && exchange_wants_body(x);
+    bool body_due = !x->body_ended && x->mode != BODY_UNASKED && exchange_wants_body(x) &&
+                    x->conn->proto->may_send(x);
 
     if (x->mode == BODY_DISCARD && !x->finished)
         body_due = false; /* our handler is busy; what the peer still sends is nobody's wait */
@@ -318,6 +319,7 @@ void exchange_stop(struct http_exchange *x)
     }
     err_set(&why, RC_TIMEOUT, "no more of the body came within %d ms, %zu bytes did",
             x->conn->server->conf.stall_timeout_ms, x->body_got);
+    x->stalled = true;
     exchange_body_end(x, &why);
 }
 
@@ -456,6 +458,9 @@ void exchange_refuse(struct http_exchange *x, int status, const char *sentence)
 
 void http_answer_err(struct http_exchange *x, const struct err *err)
 {
+    /* its 504 is for peers of ours that we waited for; here the client was slow */
+    int status = x->stalled && err->code == RC_TIMEOUT ? 408 : rc_http_status(err->code);
+
     if (!x->dead)
-        exchange_refuse(x, rc_http_status(err->code), err->text);
+        exchange_refuse(x, status, err->text);
 }

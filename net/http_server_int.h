@@ -38,6 +38,7 @@ struct http_proto {
     void (*finish)(struct http_exchange *x);
     void (*abort)(struct http_exchange *x);
     void (*body_taken)(struct http_exchange *x, size_t n); /* held bytes went to the handler */
+    bool (*may_send)(const struct http_exchange *x); /* do our windows let the peer send? */
     void (*closed)(struct http_exchange *x);    /* it is out of the list; what comes next? */
 };
 
@@ -97,7 +98,7 @@ struct http_exchange {
 
     /* the request's body */
     enum body_mode mode;
-    bool expects_continue, body_ended, paused;
+    bool expects_continue, body_ended, paused, stalled;
     struct err *body_why;           /* how it ended; NULL: complete */
     size_t body_max, body_got;
     struct buf held;                /* arrived before it was asked for, or while paused */

@@ -293,6 +293,8 @@ void threads_submit(struct loop *l, void *work, void (*run)(void *work),
 
 /* --- the end --- */
 
+enum { LAST_TURNS = 4 };
+
 static void close_own_handles(struct loop *l)
 {
     LIST_EACH (&l->signals, struct signal_watch, node, w) {
@@ -313,7 +315,9 @@ void loop_free(struct loop *l)
         (void)uv_cancel((uv_req_t *)&w->uv); /* a job that already runs is waited for instead */
     while (!list_is_empty(&l->work) || l->lingering > 0)
         uv_run(&l->uv, UV_RUN_ONCE);
-    uv_run(&l->uv, UV_RUN_NOWAIT); /* last deferred calls, and memory of handles closed before */
+    /* last deferred calls, those that they defer, and memory of handles closed before */
+    for (int turns = 0; turns < LAST_TURNS; turns++)
+        uv_run(&l->uv, UV_RUN_NOWAIT);
     close_own_handles(l);
     uv_run(&l->uv, UV_RUN_NOWAIT);
     uv_run(&l->uv, UV_RUN_NOWAIT);

@@ -50,7 +50,9 @@ struct chunks {
 void chunks_add(struct chunks *q, struct slice bytes);
 void chunks_add_blob(struct chunks *q, struct blob *b, size_t from, size_t n);
 void chunks_consume(struct chunks *q, size_t n);
-unsigned chunks_gather(const struct chunks *q, uv_buf_t *v, unsigned max, size_t *total);
+enum { CHUNKS_GATHER = 64 };
+unsigned chunks_gather(const struct chunks *q, uv_buf_t v[CHUNKS_GATHER], size_t max_bytes,
+                       size_t *total);
 void chunks_clear(struct chunks *q);
 
 /* --- streams --- */

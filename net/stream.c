@@ -10,8 +10,8 @@
 #include "net/net_int.h"
 
 enum {
-    IOV_MAX_GATHER = 64,
     SEND_PER_TURN = 512 * 1024,         /* then the other streams have their turn */
+    SEND_IN_FLIGHT = 128 * 1024,        /* given to libuv at once: its end is our progress */
     LINGER_MS = 5000,                   /* for what is queued when the owner lets go */
     PACED_READS = 8,                    /* buffers a paced stream may fill per tick */
     QUIET_TICKS = 20                    /* silent for so long: wait for the kernel instead */
@@ -527,9 +527,9 @@ static void on_written(uv_write_t *req, int status)
 /* The kernel is full: libuv waits for room and finishes this piece. */
 static void write_rest(struct stream *s, const struct chunks *q)
 {
-    uv_buf_t v[IOV_MAX_GATHER];
+    uv_buf_t v[CHUNKS_GATHER];
     struct write_op *op = xcalloc(1, sizeof(*op));
-    unsigned n = chunks_gather(q, v, ARRAY_LEN(v), &op->bytes);
+    unsigned n = chunks_gather(q, v, SEND_IN_FLIGHT, &op->bytes);
     int status;
 
     op->stream = s;
@@ -545,7 +545,7 @@ static void write_rest(struct stream *s, const struct chunks *q)
 /* Hands the kernel what it takes now. True when everything left. */
 static bool write_some(struct stream *s)
 {
-    uv_buf_t v[IOV_MAX_GATHER];
+    uv_buf_t v[CHUNKS_GATHER];
     size_t budget = SEND_PER_TURN, total;
 
     for (;;) {
@@ -561,13 +561,13 @@ static bool write_some(struct stream *s)
             stream_flush_soon(s);
             return false;
         }
-        int n = uv_try_write(&s->uv.stream, v, chunks_gather(q, v, ARRAY_LEN(v), &total));
+        int n = uv_try_write(&s->uv.stream, v, chunks_gather(q, v, budget, &total));
         if (n < 0 && n != UV_EAGAIN) {
             write_failed(s, n);
             return false;
         }
         sent(s, (size_t)MAX(n, 0));
-        budget -= MIN(budget, (size_t)MAX(n, 0));
+        budget -= (size_t)MAX(n, 0);
         if ((size_t)MAX(n, 0) < total) {
             write_rest(s, q);
             return false;

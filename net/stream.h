@@ -49,14 +49,17 @@ void stream_close(struct stream *s);       /* NULL is fine */
 const char *stream_peer(const struct stream *s);    /* "127.0.0.1:51034" or "unix" */
 bool stream_peer_is_loopback(const struct stream *s);
 const char *stream_alpn(const struct stream *s);    /* "h2", "http/1.1" or "" */
+/* The owner's bytes, without TLS around them; out: those handed to the kernel or to TLS. */
 uint64_t stream_bytes_in(const struct stream *s);
 uint64_t stream_bytes_out(const struct stream *s);
 
 struct listen_conf {
-    const char *addr;                /* "host:port", port 0 picks one; "unix:/path" (mode 0600) */
+    const char *addr;                /* "host:port", ":port" for all addresses, port 0 picks one;
+                                        "unix:/path" (mode 0600) */
     struct tls_server *tls;          /* borrowed, NULL: clear text */
-    int max_connections;             /* further ones are closed at once, logged with a limit */
-    int max_per_peer;                /* by address, loopback exempt; 0: no limit */
+    int max_connections;             /* further ones are closed at once, logged with a limit;
+                                        0: 10000 */
+    int max_per_peer;                /* by address (IPv6: by /64), loopback exempt; 0: no limit */
     int handshake_timeout_ms;        /* TLS; 0: 5000 */
     void (*on_stream)(struct stream *s, void *arg);  /* the callee owns s */
     void *arg;
@@ -76,7 +79,8 @@ struct connect_conf {
     struct tls_client *tls;          /* borrowed, NULL: clear text */
     const char *tls_name;            /* SNI and verification; NULL: host */
     const char *alpn;                /* "h2", "h2,http/1.1", NULL: none offered */
-    int timeout_ms;                  /* name look-up, connection and handshake together */
+    int timeout_ms;                  /* name look-up, connection and handshake together;
+                                        0: 10 s */
     /* Exactly once from the loop: s (the callee owns it) or NULL and why. */
     void (*on_done)(struct stream *s, const struct err *why, void *arg);
     void *arg;

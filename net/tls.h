@@ -8,7 +8,8 @@
 struct tls_server;
 struct tls_client;
 
-/* Prefers h2, then http/1.1; a client without ALPN gets HTTP/1.1. */
+/* cert_pem, key_pem: paths of PEM files.
+ * Prefers h2, then http/1.1; a client without ALPN gets HTTP/1.1. */
 struct tls_server *tls_server_new(const char *cert_pem, const char *key_pem, struct err *err);
 void tls_server_free(struct tls_server *t);
 

@@ -261,7 +261,7 @@ static void test_stalled_body_is_given_up(void **state)
     RUN_UNTIL(c.ended);
     assert_int_equal(seen.body_why, RC_TIMEOUT);
     assert_int_equal(seen.closed_complete, 1);
-    assert_true(peer_has(&c, "504 ") && peer_has(&c, "4 bytes did"));
+    assert_true(peer_has(&c, "408 ") && peer_has(&c, "4 bytes did"));
     peer_close(&c);
 }
 

@@ -93,6 +93,30 @@ static void test_overlong_line_is_cut(void **state)
     child_cleanup(&c);
 }
 
+static void on_raw(struct slice bytes, void *arg)
+{
+    struct child *c = arg;
+
+    buf_add_slice(&c->out, bytes);
+}
+
+static void test_raw_output_beside_lines_of_errors(void **state)
+{
+    const char *argv[] = { "/bin/sh", "-c", "printf 'a\\nb\\0c'; echo trouble >&2", NULL };
+    struct child c = { 0 };
+    struct process_conf conf = { .argv = argv, .pass_fd = -1, .on_line = on_line,
+                                 .on_stdout = on_raw, .on_exit = on_exit_, .arg = &c };
+
+    (void)state;
+    buf_init(&c.out, 1 << 20);
+    buf_init(&c.err, 1 << 20);
+    c.process = process_start(loop, &conf, NULL);
+    RUN_UNTIL(c.exits);
+    assert_true(slice_eq(buf_slice(&c.out), slice_of("a\nb\0c", 5)));
+    assert_string_equal(buf_cstr(&c.err), "trouble|");
+    child_cleanup(&c);
+}
+
 static void test_signal_ends_it(void **state)
 {
     struct child c = { 0 };
@@ -247,6 +271,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         WITH_LOOP(test_lines_then_exit_status),
         WITH_LOOP(test_overlong_line_is_cut),
+        WITH_LOOP(test_raw_output_beside_lines_of_errors),
         WITH_LOOP(test_signal_ends_it),
         WITH_LOOP(test_environment_and_signals_are_clean),
         WITH_LOOP(test_nothing_but_the_named_descriptor_is_inherited),
