@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 
+#include "base/blob.h"
 #include "base/metric.h"
 #include "base/url.h"
 
@@ -21,10 +22,14 @@ static void answer_ready(struct node *n, struct http_exchange *x)
     buf_cleanup(&why);
 }
 
+static struct metric media_bytes =
+    METRIC_GAUGE("leat_media_bytes", "media in memory: segments, renditions, frames", NULL);
+
 static void answer_metrics(struct http_exchange *x)
 {
     struct buf text;
 
+    metric_set(&media_bytes, (double)blob_total_bytes());
     buf_init(&text, MAX_ANSWER_BYTES);
     metric_write_all(&text);
     http_answer(x, 200, "text/plain; version=0.0.4; charset=utf-8", buf_slice(&text));

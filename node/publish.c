@@ -40,7 +40,7 @@ struct publish {
     struct process *picture;    /* NULL: a file */
     struct tag *tags;
     size_t n_tags, cap_tags;
-    bool loops;
+    bool loops, tells_times;
     struct publisher *publishers;
     size_t count, ended;
     struct timer *tick;
@@ -123,6 +123,18 @@ static void next_round(struct publisher *one)
     one->start_ms += length;
 }
 
+static bool is_key_frame(const struct tag *t)
+{
+    return t->type == FLV_VIDEO && t->body->n > 1 && t->body->p[0] >> 4 == 1 && t->body->p[1] == 1;
+}
+
+/* For benchmarks: when a key frame left, to be compared with when its segment was listed. */
+static void tell_time(const struct tag *t)
+{
+    if (is_key_frame(t))
+        fprintf(stderr, "key %.4f\n", (double)clock_wall_ms() / 1000);
+}
+
 static void send_due(struct publisher *one)
 {
     struct publish *p = one->all;
@@ -142,6 +154,8 @@ static void send_due(struct publisher *one)
         if (!one->base_ms || !is_header(t))
             rtmp_client_tag(one->client, t->type, one->base_ms + t->time_ms,
                             blob_slice(t->body));
+        if (p->tells_times)
+            tell_time(t);
         one->next++;
     }
 }
@@ -307,11 +321,12 @@ static int run(struct publish *p, const char *file, const char *url)
 
 static int usage(int status)
 {
-    printf("leat publish [-loop] [-count N] FILE.flv rtmp://HOST[:PORT]/live/NAME\n"
+    printf("leat publish [-loop] [-count N] [-times] FILE.flv rtmp://HOST[:PORT]/live/NAME\n"
            "leat publish -picture rtmp://HOST[:PORT]/live/NAME\n\n"
            "Sends an FLV file (H.264, AAC) or a moving test picture, in real time.\n"
            "  -loop     begin again at the end\n"
            "  -count N  N publishers at once, to NAME0, NAME1, ...\n"
+           "  -times    print when each key frame was sent\n"
            "  -picture  a moving picture with counter, clock and tone instead of a file\n");
     return status;
 }
@@ -331,6 +346,8 @@ int command_publish(int argc, char **argv)
             picture = true;
         else if (strcmp(arg, "-loop") == 0)
             p.loops = true;
+        else if (strcmp(arg, "-times") == 0)
+            p.tells_times = true;
         else if (strcmp(arg, "-count") == 0 && i + 1 < argc &&
                  slice_u64(slice_str(argv[++i]), MAX_PUBLISHERS, &count) && count)
             p.count = count;
