@@ -40,10 +40,11 @@ void *xrealloc(void *old, size_t n)
 
 char *xstrndup(const char *s, size_t n)
 {
-    char *copy = xmalloc(n + 1);
+    size_t len = strnlen(s, n);
+    char *copy = xmalloc(len + 1);
 
-    memcpy(copy, s, n);
-    copy[n] = '\0';
+    memcpy(copy, s, len);
+    copy[len] = '\0';
     return copy;
 }
 

@@ -16,14 +16,14 @@ struct block {
 
 struct arena {
     struct block *blocks;
-    size_t used, max;
+    size_t used, max; /* used counts the padding too, so many small requests meet max as well */
 };
 
 struct arena *arena_new(size_t max_bytes)
 {
     struct arena *a = xcalloc(1, sizeof(*a));
 
-    a->max = max_bytes;
+    a->max = MIN(max_bytes, SIZE_MAX / 2); /* so that rounding up cannot wrap */
     return a;
 }
 
@@ -48,8 +48,8 @@ void *arena_try_alloc(struct arena *a, size_t n)
 
     if (n > a->max - a->used)
         return NULL;
-    a->used += n;
-    n = (n + align - 1) / align * align;
+    n = (MAX(n, (size_t)1) + align - 1) / align * align;
+    a->used = MIN(a->used + n, a->max);
     if (!b || b->size - b->used < n) {
         size_t size = MAX(n, (size_t)ARENA_BLOCK);
 

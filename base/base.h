@@ -25,7 +25,7 @@ void *xmalloc(size_t n);
 void *xcalloc(size_t count, size_t size);
 void *xrealloc(void *p, size_t n);
 char *xstrdup(const char *s);
-char *xstrndup(const char *s, size_t n);
+char *xstrndup(const char *s, size_t n); /* at most n bytes, up to a NUL */
 char *xasprintf(const char *fmt, ...) PRINTF_LIKE(1, 2);
 
 /* NULL when n is above `ceiling` or memory is short. */

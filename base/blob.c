@@ -10,7 +10,7 @@ struct counted {
     struct blob blob;
     atomic_uint refs;
     struct blob *parent;
-    uint8_t *own;           /* memory taken from a buf */
+    uint8_t *own; /* memory taken from a buf */
     size_t counted_bytes;
     uint8_t inside[];
 };
@@ -73,7 +73,7 @@ struct blob *blob_sub(struct blob *parent, size_t from, size_t n)
     struct slice s = slice_sub(blob_slice(parent), from, n);
     struct counted *c = make(0, 0);
 
-    c->parent = blob_ref(parent);
+    c->parent = blob_ref(counted(parent)->parent ? counted(parent)->parent : parent);
     c->blob = (struct blob){s.p, s.n};
     return &c->blob;
 }

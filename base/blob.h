@@ -21,15 +21,16 @@ struct blob {
 /* n bytes to fill through blob_bytes(); ends the process without memory, so the
  * size must have met a limit before. */
 struct blob *blob_new(size_t n);
-uint8_t *blob_bytes(struct blob *b);                   /* asserts a single reference */
+uint8_t *blob_bytes(struct blob *b); /* asserts a single reference */
 struct blob *blob_copy(struct slice bytes);
-struct blob *blob_of_buf(struct buf *TAKES b);         /* no copy; *b is empty afterwards */
+/* No copy; *b is empty afterwards. A failed buf gives its prefix: ask buf_ok first. */
+struct blob *blob_of_buf(struct buf *TAKES b);
 
 /* A view of n bytes at `from` that keeps the parent alive. Clamped to the parent. */
 struct blob *blob_sub(struct blob *parent, size_t from, size_t n);
 
-struct blob *blob_ref(struct blob *b);                 /* NULL gives NULL */
-void blob_unref(struct blob **b);                      /* sets *b to NULL */
+struct blob *blob_ref(struct blob *b); /* NULL gives NULL */
+void blob_unref(struct blob **b);      /* sets *b to NULL */
 static inline struct slice blob_slice(const struct blob *b)
 {
     return b ? slice_of(b->p, b->n) : slice_of(NULL, 0);

@@ -7,7 +7,7 @@ enum { BUF_FIRST_BYTES = 256 };
 
 void buf_init(struct buf *b, size_t max_bytes)
 {
-    *b = (struct buf){.max = max_bytes};
+    *b = (struct buf){.max = MIN(max_bytes, SIZE_MAX / 4)}; /* so that doubling cannot wrap */
 }
 
 void buf_cleanup(struct buf *b)
@@ -22,25 +22,29 @@ void buf_clear(struct buf *b)
     b->failed = false;
 }
 
-/* One byte more than asked is kept for buf_cstr's NUL. */
-static void grow(struct buf *b, size_t need)
+/* One byte more than asked is kept for buf_cstr's NUL. A peer chose the size, so short memory
+ * is refused like a ceiling. */
+static bool grow(struct buf *b, size_t need)
 {
     size_t cap = MAX(b->cap * 2, (size_t)BUF_FIRST_BYTES);
+    uint8_t *p;
 
     cap = MIN(cap, b->max + 1);
     cap = MAX(cap, need + 1);
-    b->p = xrealloc(b->p, cap);
+    p = realloc(b->p, cap);
+    if (!p)
+        return false;
+    b->p = p;
     b->cap = cap;
+    return true;
 }
 
 uint8_t *buf_reserve(struct buf *b, size_t n)
 {
-    if (b->failed || n > b->max - b->n) {
+    if (b->failed || n > b->max - b->n || (b->n + n + 1 > b->cap && !grow(b, b->n + n))) {
         b->failed = true;
         return NULL;
     }
-    if (b->n + n + 1 > b->cap)
-        grow(b, b->n + n);
     return b->p + b->n;
 }
 

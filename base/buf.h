@@ -1,7 +1,8 @@
 /* base/buf.h: bytes that grow, up to a ceiling told at birth.
  *
- * A write beyond the ceiling marks the buffer failed and writes nothing more, so
- * a writer reads like the format it writes and checks buf_ok() once at the end.
+ * A write beyond the ceiling (or beyond the machine's memory) marks the buffer failed;
+ * it and all later ones write nothing, so a writer reads like the format it writes and
+ * checks buf_ok() once at the end.
  *
  * Ownership: init/cleanup on caller's memory.   Threads: one at a time.
  */
@@ -14,17 +15,23 @@
 
 struct buf {
     uint8_t *p;
-    size_t n;       /* bytes in use */
-    size_t cap;
-    size_t max;     /* never holds more than this */
-    bool failed;    /* a write did not fit; what is in it is a prefix */
+    size_t n;    /* bytes in use */
+    size_t cap;  /* private */
+    size_t max;  /* never holds more than this */
+    bool failed; /* a write did not fit; what is in it is a prefix */
 };
 
 void buf_init(struct buf *b, size_t max_bytes);
-void buf_cleanup(struct buf *b);                 /* frees; b may be used again after buf_init */
-static inline bool buf_ok(const struct buf *b) { return !b->failed; }
-static inline struct slice buf_slice(const struct buf *b) { return slice_of(b->p, b->n); }
-void buf_clear(struct buf *b);                   /* n = 0, failed = false, keeps memory */
+void buf_cleanup(struct buf *b); /* frees; b may be used again after buf_init */
+static inline bool buf_ok(const struct buf *b)
+{
+    return !b->failed;
+}
+static inline struct slice buf_slice(const struct buf *b)
+{
+    return slice_of(b->p, b->n);
+}
+void buf_clear(struct buf *b); /* n = 0, failed = false, keeps memory */
 
 /* Room for n more bytes at the end, or NULL (failed is set). Add to b->n what you used. */
 uint8_t *buf_reserve(struct buf *b, size_t n);
@@ -40,9 +47,9 @@ void buf_be24(struct buf *b, uint32_t v);
 void buf_be32(struct buf *b, uint32_t v);
 void buf_be64(struct buf *b, uint64_t v);
 void buf_le32(struct buf *b, uint32_t v);
-void buf_hex(struct buf *b, struct slice bytes);  /* lowercase */
+void buf_hex(struct buf *b, struct slice bytes); /* lowercase */
 
-/* Drops n bytes from the front (moves the rest). */
+/* Drops n bytes from the front (moves the rest), at most what is there. */
 void buf_consume(struct buf *b, size_t n);
 
 /* NUL-terminates without counting the NUL and returns the text; owned by b.

@@ -26,13 +26,17 @@ int64_t clock_wall_ms(void)
     return now_us(CLOCK_REALTIME) / 1000;
 }
 
+/* Years 0 to 9999: the others have no date of this width. */
+static const int64_t FIRST_MS = -62167219200000, LAST_MS = 253402300799999;
+
 void clock_format_utc(int64_t wall_ms, char out[CLOCK_TEXT_MAX])
 {
-    time_t s = (time_t)(wall_ms / 1000);
-    struct tm t;
-    size_t n;
+    int64_t ms = MIN(MAX(wall_ms, FIRST_MS), LAST_MS);
+    int64_t part = (ms % 1000 + 1000) % 1000; /* also before 1970 */
+    time_t s = (time_t)((ms - part) / 1000);
+    struct tm t = {0};
 
     gmtime_r(&s, &t);
-    n = strftime(out, CLOCK_TEXT_MAX, "%Y-%m-%dT%H:%M:%S", &t);
-    snprintf(out + n, CLOCK_TEXT_MAX - n, ".%03dZ", (int)(wall_ms % 1000));
+    snprintf(out, CLOCK_TEXT_MAX, "%04d-%02d-%02dT%02d:%02d:%02d.%03dZ", t.tm_year + 1900,
+             t.tm_mon + 1, t.tm_mday, t.tm_hour, t.tm_min, t.tm_sec, (int)part);
 }

@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/base_int.h"
+
 static const struct {
     int status;
     const char *name;
@@ -14,50 +16,59 @@ static const struct {
 #undef X
 };
 
+/* The sentence and its tail, cut between two characters. Formats beside err->text first,
+ * since that may be among the arguments. */
+static void fill(struct err *err, enum rc rc, const char *fmt, va_list ap, const char *tail)
+{
+    char text[2 * ERR_TEXT_MAX + 4] = "";
+    size_t n;
+
+    vsnprintf(text, ERR_TEXT_MAX, fmt, ap);
+    n = strlen(text);
+    snprintf(text + n, sizeof(text) - n, "%s", tail);
+    n = utf8_cut(slice_str(text), ERR_TEXT_MAX - 1);
+    memcpy(err->text, text, n);
+    err->text[n] = '\0';
+    err->code = rc;
+}
+
 enum rc err_set(struct err *err, enum rc rc, const char *fmt, ...)
 {
     va_list ap;
 
     if (!err)
         return rc;
-    err->code = rc;
     va_start(ap, fmt);
-    vsnprintf(err->text, sizeof(err->text), fmt, ap);
+    fill(err, rc, fmt, ap, "");
     va_end(ap);
     return rc;
 }
 
 enum rc err_wrap(struct err *err, enum rc rc, const char *fmt, ...)
 {
-    char context[ERR_TEXT_MAX], whole[2 * ERR_TEXT_MAX + 4];
+    char tail[ERR_TEXT_MAX + 2];
     va_list ap;
 
     if (!err)
         return rc;
+    snprintf(tail, sizeof(tail), ": %s", err->text);
     va_start(ap, fmt);
-    vsnprintf(context, sizeof(context), fmt, ap);
+    fill(err, rc, fmt, ap, tail);
     va_end(ap);
-    snprintf(whole, sizeof(whole), "%s: %s", context, err->text);
-    err->code = rc;
-    snprintf(err->text, sizeof(err->text), "%.*s", ERR_TEXT_MAX - 1, whole);
     return rc;
 }
 
 enum rc err_errno(struct err *err, enum rc rc, int errnum, const char *fmt, ...)
 {
-    char reason[128];
+    char reason[128], tail[160];
     va_list ap;
-    size_t n;
 
     if (!err)
         return rc;
-    err->code = rc;
+    snprintf(tail, sizeof(tail), ": %s", strerror_r(errnum, reason, sizeof(reason)));
     va_start(ap, fmt);
-    vsnprintf(err->text, sizeof(err->text), fmt, ap);
+    fill(err, rc, fmt, ap, tail);
     va_end(ap);
-    n = strlen(err->text);
-    snprintf(err->text + n, sizeof(err->text) - n, ": %s",
-             strerror_r(errnum, reason, sizeof(reason)));
     return rc;
 }
 

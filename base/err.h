@@ -15,21 +15,21 @@
 /* One list makes the codes, their names and the HTTP status an answer carries. */
 #define RC_LIST(X)                                                                                 \
     X(RC_OK, 200, "ok")                                                                            \
-    X(RC_BAD_INPUT, 400, "bad input")           /* the peer's bytes break a rule */                \
-    X(RC_DENIED, 403, "denied")                 /* credentials, signature, secret */               \
+    X(RC_BAD_INPUT, 400, "bad input") /* the peer's bytes break a rule */                          \
+    X(RC_DENIED, 403, "denied")       /* credentials, signature, secret */                         \
     X(RC_NOT_FOUND, 404, "not found")                                                              \
-    X(RC_TIMEOUT, 504, "timed out")             /* a wait for a peer ended */                      \
+    X(RC_TIMEOUT, 504, "timed out") /* a wait for a peer ended */                                  \
     X(RC_EXISTS, 409, "exists already")                                                            \
-    X(RC_LIMIT, 413, "over a limit")            /* a named limit, the sentence says which */       \
-    X(RC_UNSUPPORTED, 422, "not supported")     /* well-formed, but no retry will help */          \
-    X(RC_BUSY, 503, "busy")                     /* full now, later may work */                     \
-    X(RC_UNAVAILABLE, 503, "unavailable")       /* nobody can do it now */                         \
-    X(RC_STALE, 410, "stale")                   /* expired or superseded */                        \
-    X(RC_CLOSED, 499, "closed")                 /* the other side went away */                     \
-    X(RC_CANCELLED, 499, "cancelled")           /* our side stopped it */                          \
-    X(RC_IO, 500, "input/output failed")        /* disk, socket, child process */                  \
-    X(RC_CRASHED, 500, "crashed")               /* a child process died on this input */           \
-    X(RC_INTERNAL, 500, "internal error")       /* our own defect */
+    X(RC_LIMIT, 413, "over a limit")        /* a named limit, the sentence says which */           \
+    X(RC_UNSUPPORTED, 422, "not supported") /* well-formed, but no retry will help */              \
+    X(RC_BUSY, 503, "busy")                 /* full now, later may work */                         \
+    X(RC_UNAVAILABLE, 503, "unavailable")   /* nobody can do it now */                             \
+    X(RC_STALE, 410, "stale")               /* expired or superseded */                            \
+    X(RC_CLOSED, 499, "closed")             /* the other side went away */                         \
+    X(RC_CANCELLED, 499, "cancelled")       /* our side stopped it */                              \
+    X(RC_IO, 500, "input/output failed")    /* disk, socket, child process */                      \
+    X(RC_CRASHED, 500, "crashed")           /* a child process died on this input */               \
+    X(RC_INTERNAL, 500, "internal error")   /* our own defect */
 
 enum rc {
 #define X(code, status, name) code,
@@ -54,7 +54,7 @@ enum rc err_wrap(struct err *err, enum rc rc, const char *fmt, ...) PRINTF_LIKE(
 /* err_set with ": " and the text of errno value `errnum`. */
 enum rc err_errno(struct err *err, enum rc rc, int errnum, const char *fmt, ...) PRINTF_LIKE(4, 5);
 
-const char *rc_name(enum rc rc);   /* "timed out" */
-int rc_http_status(enum rc rc);    /* 504 */
+const char *rc_name(enum rc rc); /* "timed out" */
+int rc_http_status(enum rc rc);  /* 504 */
 
 #endif

@@ -4,8 +4,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/base_int.h"
+#include "base/text.h"
+
 enum { JSON_MAX_DEPTH = 32 };
 
+/* Looked at before parsing, so that the parser's recursion is bounded too. */
 static bool is_too_deep(struct slice text)
 {
     int depth = 0;
@@ -34,6 +38,7 @@ static bool is_too_deep(struct slice text)
 json_t *json_parse(struct slice text, struct err *err)
 {
     json_error_t why;
+    char words[256];
     json_t *v;
 
     if (is_too_deep(text)) {
@@ -44,7 +49,7 @@ json_t *json_parse(struct slice text, struct err *err)
                    JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &why);
     if (!v)
         err_set(err, RC_BAD_INPUT, "no JSON: line %d, column %d: %s", why.line, why.column,
-                why.text);
+                text_printable(slice_str(why.text), words)); /* it quotes the peer */
     return v;
 }
 
@@ -104,8 +109,8 @@ enum rc json_text(json_t *v, void *out, int64_t max, struct err *err)
     if (!json_is_string(v))
         return err_set(err, RC_BAD_INPUT, "expected a text, got %s", type_name(v));
     if ((int64_t)json_string_length(v) > max)
-        return err_set(err, RC_LIMIT, "text of %zu bytes, at most %lld", json_string_length(v),
-                       (long long)max);
+        return err_set(err, RC_BAD_INPUT, "expected at most %lld bytes of text, got %zu",
+                       (long long)max, json_string_length(v));
     free(*to);
     *to = xstrdup(json_string_value(v));
     return RC_OK;
@@ -118,21 +123,22 @@ enum rc json_i64(json_t *v, void *out, int64_t max, struct err *err)
     if (!json_is_integer(v))
         return err_set(err, RC_BAD_INPUT, "expected a whole number, got %s", type_name(v));
     if (n > max || n < -max)
-        return err_set(err, RC_BAD_INPUT, "expected at most %lld, got %lld", (long long)max,
-                       (long long)n);
+        return err_set(err, RC_BAD_INPUT, "expected -%lld to %lld, got %lld", (long long)max,
+                       (long long)max, (long long)n);
     *(int64_t *)out = n;
     return RC_OK;
 }
 
 enum rc json_u32(json_t *v, void *out, int64_t max, struct err *err)
 {
-    int64_t n = 0;
-    enum rc rc = json_i64(v, &n, MIN(max, (int64_t)UINT32_MAX), err);
+    json_int_t n = json_integer_value(v);
+    int64_t most = MIN(max, (int64_t)UINT32_MAX);
 
-    if (rc != RC_OK)
-        return rc;
-    if (n < 0)
-        return err_set(err, RC_BAD_INPUT, "expected no negative number, got %lld", (long long)n);
+    if (!json_is_integer(v))
+        return err_set(err, RC_BAD_INPUT, "expected a whole number, got %s", type_name(v));
+    if (n < 0 || n > most)
+        return err_set(err, RC_BAD_INPUT, "expected 0 to %lld, got %lld", (long long)most,
+                       (long long)n);
     *(uint32_t *)out = (uint32_t)n;
     return RC_OK;
 }
@@ -144,7 +150,8 @@ enum rc json_double(json_t *v, void *out, int64_t max, struct err *err)
     if (!json_is_number(v))
         return err_set(err, RC_BAD_INPUT, "expected a number, got %s", type_name(v));
     if (fabs(d) > (double)max)
-        return err_set(err, RC_BAD_INPUT, "expected at most %lld, got %g", (long long)max, d);
+        return err_set(err, RC_BAD_INPUT, "expected -%lld to %lld, got %g", (long long)max,
+                       (long long)max, d);
     *(double *)out = d;
     return RC_OK;
 }
@@ -165,21 +172,12 @@ struct json_out json_out_of(struct buf *to)
     return (struct json_out){.to = to};
 }
 
-/* Length of the well-formed UTF-8 sequence at s; 0: a byte that belongs to none. */
-static size_t sequence(struct slice s)
-{
-    for (size_t n = 1; n <= 4 && n <= s.n; n++)
-        if (slice_is_utf8(slice_sub(s, 0, n)))
-            return n;
-    return 0;
-}
-
 static void write_text(struct buf *to, struct slice s)
 {
     buf_u8(to, '"');
     while (s.n) {
         uint8_t c = s.p[0];
-        size_t n = sequence(s);
+        size_t n = utf8_sequence(s);
 
         if (c == '"' || c == '\\')
             buf_printf(to, "\\%c", c);

@@ -18,7 +18,7 @@ struct keccak {
 
 void keccak_init(struct keccak *k);
 void keccak_add(struct keccak *k, struct slice bytes);
-struct hash keccak_done(struct keccak *k);      /* k may be used again after keccak_init */
+struct hash keccak_done(struct keccak *k); /* k may be used again after keccak_init */
 struct hash keccak_of(struct slice bytes);
 
 #endif

@@ -2,7 +2,11 @@
  *
  *     struct job { struct list_node node; ... };
  *     list_push(&queue, &job->node);
- *     LIST_EACH (&queue, struct job, node, j) ...   (j may be removed in the body)
+ *     LIST_EACH (&queue, struct job, node, j) ...
+ *
+ * The body of LIST_EACH may remove j, but not the one after it.
+ *
+ * Ownership: none, members are their owner's.   Threads: one at a time.
  */
 #ifndef LEAT_BASE_LIST_H
 #define LEAT_BASE_LIST_H
@@ -24,7 +28,10 @@ static inline void list_init(struct list *l)
     l->n = 0;
 }
 
-static inline bool list_is_empty(const struct list *l) { return l->n == 0; }
+static inline bool list_is_empty(const struct list *l)
+{
+    return l->n == 0;
+}
 
 static inline void list_insert_before(struct list *l, struct list_node *at, struct list_node *n)
 {

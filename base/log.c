@@ -1,5 +1,6 @@
 #include "base/log.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -7,9 +8,11 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/base_int.h"
 #include "base/clock.h"
 
-enum { LOG_TEXT_MAX = 1600, LOG_LINE_MAX = 2048 };
+/* A line fits PIPE_BUF, so that even a pipe takes it in one piece. */
+enum { LOG_TEXT_MAX = 1600, LEFT_OUT_MAX = 48, LOG_LINE_MAX = 2048 };
 
 static struct {
     char component[32];
@@ -18,6 +21,10 @@ static struct {
     log_hook hook;
     void *hook_arg;
 } state = {.component = "leat", .least = LOG_INFO};
+
+/* What log_allowed suppressed of the place that logs next on this thread. */
+static _Thread_local unsigned left_out;
+static _Thread_local bool in_hook;
 
 static const struct {
     const char *name, *colour;
@@ -73,14 +80,46 @@ void log_set_hook(log_hook hook, void *arg)
     state.hook_arg = arg;
 }
 
-/* A peer's text must not forge lines or steer terminals. */
-static void disarm(char *text)
+/* Appends text so that a peer can neither forge a line nor steer a terminal: control bytes
+ * (C1 ones too), and bytes that are no UTF-8, become \n or \xNN. Text that does not fit ends
+ * in "...". Returns the new end. */
+static char *put_disarmed(char *to, const char *end, const char *text)
 {
-    for (; *text; text++)
-        if ((unsigned char)*text < 0x20 || *text == 0x7f)
-            *text = '?';
+    struct slice s = slice_str(text);
+
+    while (s.n) {
+        size_t n = utf8_sequence(s);
+        bool plain = n && !is_control(s.p[0]) && !(s.p[0] == 0xc2 && s.p[1] < 0xa0);
+
+        if (end - to < 8) /* the longest piece, or the dots, and the NUL */
+            return to + snprintf(to, 4, "...");
+        if (plain)
+            to = mempcpy(to, s.p, n);
+        else if (s.p[0] == '\n')
+            to += sprintf(to, "\\n");
+        else
+            to += sprintf(to, "\\x%02x", s.p[0]);
+        s = slice_skip(s, plain ? n : 1);
+    }
+    *to = '\0';
+    return to;
 }
 
+static void write_fully(const char *p, size_t n)
+{
+    while (n) {
+        ssize_t done = write(STDERR_FILENO, p, n);
+
+        if (done < 0 && errno == EINTR)
+            continue;
+        if (done <= 0)
+            return; /* nobody is left to tell */
+        p += done;
+        n -= (size_t)done;
+    }
+}
+
+/* One write for each line: lines of many threads and processes on one pipe stay whole. */
 static void write_line(enum log_level level, const char *tag, const char *text)
 {
     char line[LOG_LINE_MAX], when[CLOCK_TEXT_MAX];
@@ -88,32 +127,34 @@ static void write_line(enum log_level level, const char *tag, const char *text)
     int n;
 
     clock_format_utc(clock_wall_ms(), when);
-    n = snprintf(line, sizeof(line), "%s%s %s %s %s%s%s%s\n", colour ? levels[level].colour : "",
-                 when, levels[level].name, state.component, tag, tag[0] ? " " : "", text,
-                 colour ? "\033[0m" : "");
-    n = MIN(n, (int)sizeof(line) - 1);
-    line[n - 1] = '\n';
-    if (write(STDERR_FILENO, line, (size_t)n) < 0)
-        return; /* nobody is left to tell */
+    n = snprintf(line, sizeof(line), "%s%s %s %s%s%s%s%s%s\n", colour ? levels[level].colour : "",
+                 when, levels[level].name, state.component, tag[0] ? " " : "", tag,
+                 text[0] ? " " : "", text, colour ? "\033[0m" : "");
+    write_fully(line, (size_t)n);
 }
 
 void log_line(enum log_level level, const struct log_tag *tag, const char *fmt, ...)
 {
-    char text[LOG_TEXT_MAX], tag_text[sizeof(tag->text)] = "";
+    char raw[LOG_TEXT_MAX], text[LOG_TEXT_MAX], tag_text[2 * sizeof(tag->text)] = "", *end;
     va_list ap;
 
     if (level < log_level_get())
         return;
     va_start(ap, fmt);
-    vsnprintf(text, sizeof(text), fmt, ap);
+    vsnprintf(raw, sizeof(raw), fmt, ap);
     va_end(ap);
-    disarm(text);
+    end = put_disarmed(text, text + sizeof(text) - LEFT_OUT_MAX, raw);
+    if (left_out)
+        snprintf(end, LEFT_OUT_MAX, " (%u more like it were left out)", left_out);
+    left_out = 0;
     if (tag)
-        snprintf(tag_text, sizeof(tag_text), "%s", tag->text);
-    disarm(tag_text);
+        put_disarmed(tag_text, tag_text + sizeof(tag_text), tag->text);
     write_line(level, tag_text, text);
-    if (state.hook)
+    if (state.hook && !in_hook) {
+        in_hook = true; /* a hook that logs is not called for its own lines */
         state.hook(level, tag_text, text, state.hook_arg);
+        in_hook = false;
+    }
 }
 
 bool log_allowed(struct log_limit *l, unsigned per_minute)
@@ -121,8 +162,7 @@ bool log_allowed(struct log_limit *l, unsigned per_minute)
     int64_t now = clock_mono_ms();
 
     if (now - l->window_start_ms >= 60000) {
-        if (l->left_out)
-            log_line(LOG_INFO, NULL, "%u lines like the next were left out", l->left_out);
+        left_out = l->left_out;
         *l = (struct log_limit){.window_start_ms = now};
     }
     if (l->in_window >= per_minute) {

@@ -5,7 +5,9 @@
  *
  * A line is `2026-11-24T18:10:51.123Z info gateway stream=demo segment=17 text`.
  * The tag carries the object the line is about. Secrets have no printer: never
- * put a key into a tag or a text. Lines go to stderr; on a terminal in colour.
+ * put a key into a tag or a text. Lines go to stderr, each with one write and at most
+ * 2 KB; on a terminal in colour unless NO_COLOR is set. What peers wrote is disarmed:
+ * control bytes and broken UTF-8 appear as \n or \xNN.
  *
  * Threads: any.
  */
@@ -32,7 +34,9 @@ void log_init(const char *component, enum log_level least);
 void log_set_level(enum log_level least);
 enum log_level log_level_get(void);
 
-/* Called for each line that is written, after it was: pages show the last troubles. */
+/* Called for each line that is written, after it was, on the thread that logs: pages show the
+ * last troubles. tag and text are as printed. Not called for lines of the hook itself. Set it
+ * before there are threads. */
 typedef void (*log_hook)(enum log_level level, const char *tag, const char *text, void *arg);
 void log_set_hook(log_hook hook, void *arg);
 
@@ -49,7 +53,8 @@ void log_line(enum log_level level, const struct log_tag *tag, const char *fmt, 
 #define log_bug(tag, ...) log_line(LOG_BUG, tag, __VA_ARGS__)
 
 /* For events a peer can cause at will: at most `per_minute` lines a minute from one
- * place; the next line that passes says how many were left out. Zero-initialise. */
+ * place; the next line that passes says how many were left out, so log it right after
+ * asking. Zero-initialise.   if (log_allowed(&limit, 6)) log_peer(...); */
 struct log_limit {
     int64_t window_start_ms;
     unsigned in_window, left_out;

@@ -1,5 +1,6 @@
 #include "base/map.h"
 
+#include <assert.h>
 #include <stdlib.h>
 
 #include "base/rand.h"
@@ -17,8 +18,8 @@ struct map {
     uint64_t seed[2];
     struct entry *entries;
     size_t n_entries, cap_entries, count;
-    uint32_t *table;        /* index + 1; 0 empty */
-    size_t size;            /* power of two */
+    uint32_t *table; /* index + 1; 0 empty */
+    size_t size;     /* power of two */
 };
 
 #define ROTL(x, b) ((x) << (b) | (x) >> (64 - (b)))
@@ -115,6 +116,7 @@ static void rebuild(struct map *m)
         if (m->entries[i].key)
             m->entries[n++] = m->entries[i];
     m->n_entries = n;
+    assert(n < UINT32_MAX / 4);
     while (size < 4 * (n + 1))
         size *= 2;
     free(m->table);
@@ -123,8 +125,8 @@ static void rebuild(struct map *m)
     m->cap_entries = size / 2;
     m->entries = xrealloc(m->entries, m->cap_entries * sizeof(*m->entries));
     for (size_t i = 0; i < n; i++)
-        *slot_of(m, slice_of(m->entries[i].key, m->entries[i].key_n), m->entries[i].hash) =
-            (uint32_t)i + 1;
+        *slot_of(m, slice_of(m->entries[i].key, m->entries[i].key_n),
+                 m->entries[i].hash) = (uint32_t)i + 1;
 }
 
 void *map_get(const struct map *m, struct slice key)

@@ -8,23 +8,26 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <time.h>
 #include <unistd.h>
 
+#include "base/base_int.h"
 #include "base/clock.h"
 
 enum { LABEL_MAX = 128, COMMON_MAX = 4 };
 
 struct metric_sample {
     char labels[METRIC_MAX_LABELS][LABEL_MAX];
-    double value;           /* counter, gauge; sum of a histogram */
+    double value; /* counter, gauge; sum of a histogram */
     uint64_t count;
     uint64_t *buckets;
 };
 
-static struct metric *first;
-static struct { char name[32], value[LABEL_MAX]; } common[COMMON_MAX];
+static struct metric *first, **last = &first;
+static struct {
+    char name[32], value[LABEL_MAX];
+} common[COMMON_MAX];
 static size_t n_common;
-static int64_t started_ms;
 
 static size_t label_count(const struct metric *m)
 {
@@ -39,18 +42,10 @@ static void enlist(struct metric *m)
 {
     if (m->listed)
         return;
-    if (!started_ms)
-        started_ms = clock_wall_ms();
+    assert(m->n_bounds <= METRIC_MAX_BOUNDS);
     m->listed = true;
-    m->next = first;
-    first = m;
-}
-
-void metric_declare(struct metric *m)
-{
-    enlist(m);
-    if (!label_count(m) && m->kind != METRIC_KIND_HISTOGRAM)
-        metric_add(m, 0);
+    *last = m;
+    last = &m->next;
 }
 
 static bool has_labels(const struct metric_sample *s, const char *const *values, size_t n)
@@ -93,6 +88,13 @@ static struct metric_sample *sample_of(struct metric *m, const char **values, si
     return s;
 }
 
+void metric_declare(struct metric *m)
+{
+    enlist(m);
+    if (!label_count(m))
+        (void)sample_of(m, NULL, 0); /* with labels nothing is known yet but name and help */
+}
+
 static struct metric_sample *sample_va(struct metric *m, va_list ap)
 {
     const char *values[METRIC_MAX_LABELS];
@@ -101,6 +103,8 @@ static struct metric_sample *sample_va(struct metric *m, va_list ap)
     enlist(m);
     for (size_t i = 0; i < n; i++)
         values[i] = va_arg(ap, const char *);
+    for (size_t i = 0; i < n; i++)
+        values[i] = values[i] ? values[i] : "";
     return sample_of(m, values, n);
 }
 
@@ -141,25 +145,43 @@ void metric_observe(struct metric *m, double value, ...)
 
 void metric_common_label(const char *name, const char *value)
 {
-    assert(n_common < COMMON_MAX);
-    snprintf(common[n_common].name, sizeof(common[0].name), "%s", name);
-    snprintf(common[n_common++].value, LABEL_MAX, "%s", value);
+    size_t i = 0;
+
+    while (i < n_common && strcmp(common[i].name, name) != 0)
+        i++;
+    assert(i < COMMON_MAX);
+    n_common = MAX(n_common, i + 1);
+    snprintf(common[i].name, sizeof(common[0].name), "%s", name);
+    snprintf(common[i].value, LABEL_MAX, "%s", value);
 }
 
 /* --- text format 0.0.4 --- */
+
+/* Line ends and backslashes, in labels quotes too; what is no UTF-8 becomes U+FFFD. */
+static void write_escaped(struct buf *out, const char *text, bool in_label)
+{
+    struct slice s = slice_str(text);
+
+    while (s.n) {
+        size_t n = utf8_sequence(s);
+
+        if (s.p[0] == '\n')
+            buf_str(out, "\\n");
+        else if (s.p[0] == '\\' || (s.p[0] == '"' && in_label))
+            buf_printf(out, "\\%c", s.p[0]);
+        else if (n)
+            buf_add(out, s.p, n);
+        else
+            buf_str(out, "\xef\xbf\xbd");
+        s = slice_skip(s, MAX(n, (size_t)1));
+    }
+}
 
 static void write_label(struct buf *out, const char *name, const char *value, bool *comma)
 {
     buf_printf(out, "%s%s=\"", *comma ? "," : "{", name);
     *comma = true;
-    for (; *value; value++) {
-        if (*value == '\n')
-            buf_str(out, "\\n");
-        else if (*value == '"' || *value == '\\')
-            buf_printf(out, "\\%c", *value);
-        else
-            buf_u8(out, (uint8_t)*value);
-    }
+    write_escaped(out, value, true);
     buf_u8(out, '"');
 }
 
@@ -178,15 +200,32 @@ static void write_labels(struct buf *out, const struct metric *m, const struct m
         buf_u8(out, '}');
 }
 
+/* The shorter of two forms that reads back as the same number. */
+static void write_number(struct buf *out, double value)
+{
+    char text[40];
+
+    snprintf(text, sizeof(text), "%.15g", value);
+    if (isnan(value))
+        buf_str(out, "NaN");
+    else if (isinf(value))
+        buf_str(out, value > 0 ? "+Inf" : "-Inf");
+    else if (value == floor(value) && fabs(value) < 1e15)
+        buf_printf(out, "%.0f", value);
+    else if (strtod(text, NULL) == value)
+        buf_str(out, text);
+    else
+        buf_printf(out, "%.17g", value);
+}
+
 static void write_value(struct buf *out, const struct metric *m, const struct metric_sample *s,
                         const char *suffix, const char *le, double value)
 {
     buf_printf(out, "%s%s", m->name, suffix);
     write_labels(out, m, s, le);
-    if (value == floor(value) && fabs(value) < 1e15)
-        buf_printf(out, " %.0f\n", value);
-    else
-        buf_printf(out, " %.9g\n", value);
+    buf_u8(out, ' ');
+    write_number(out, value);
+    buf_u8(out, '\n');
 }
 
 static void write_histogram(struct buf *out, const struct metric *m, const struct metric_sample *s)
@@ -206,7 +245,9 @@ static void write_head(struct buf *out, const char *name, const char *help, enum
 {
     static const char *const kinds[] = {"counter", "gauge", "histogram"};
 
-    buf_printf(out, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, kinds[kind]);
+    buf_printf(out, "# HELP %s ", name);
+    write_escaped(out, help, false);
+    buf_printf(out, "\n# TYPE %s %s\n", name, kinds[kind]);
 }
 
 static void write_process_value(struct buf *out, const char *name, const char *help,
@@ -244,6 +285,48 @@ static double resident_bytes(void)
     return (double)resident * (double)sysconf(_SC_PAGESIZE);
 }
 
+/* Start of the process in seconds after boot: field 22 of /proc/self/stat, in clock ticks. */
+static bool start_after_boot(double *seconds)
+{
+    char text[1024] = "";
+    struct slice rest, field;
+    uint64_t ticks = 0;
+    FILE *f = fopen("/proc/self/stat", "r");
+    char *name_end;
+
+    if (!f)
+        return false;
+    (void)!fread(text, 1, sizeof(text) - 1, f); /* too little fails below */
+    fclose(f);
+    name_end = strrchr(text, ')'); /* the name before it may hold anything; field 3 follows */
+    if (!name_end)
+        return false;
+    rest = slice_str(name_end + 2);
+    for (int i = 3; i <= 22; i++)
+        if (!slice_split(&rest, ' ', &field))
+            return false;
+    *seconds = slice_u64(field, UINT64_MAX, &ticks) ? (double)ticks : NAN;
+    *seconds /= (double)sysconf(_SC_CLK_TCK);
+    return true;
+}
+
+/* Unix time. Worked out once, so that a jump of the wall clock does not look like a restart. */
+static double start_seconds(void)
+{
+    static double known;
+    struct timespec boot;
+    double after_boot;
+
+    if (known > 0)
+        return known;
+    if (!start_after_boot(&after_boot))
+        return NAN;
+    clock_gettime(CLOCK_BOOTTIME, &boot);
+    known = (double)clock_wall_ms() / 1000 - (double)boot.tv_sec - (double)boot.tv_nsec / 1e9 +
+            after_boot;
+    return known;
+}
+
 static void write_process(struct buf *out)
 {
     struct rusage u;
@@ -259,7 +342,7 @@ static void write_process(struct buf *out)
     write_process_value(out, "process_open_fds", "open file descriptors", METRIC_KIND_GAUGE,
                         open_descriptors());
     write_process_value(out, "process_start_time_seconds", "start, Unix time", METRIC_KIND_GAUGE,
-                        (double)started_ms / 1000);
+                        start_seconds());
 }
 
 void metric_write_all(struct buf *out)

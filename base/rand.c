@@ -42,4 +42,5 @@ void rand_hex(char *out, size_t bytes)
         rand_bytes(&b, 1);
         snprintf(out + 2 * i, 3, "%02x", b);
     }
+    out[2 * bytes] = '\0';
 }

@@ -6,7 +6,7 @@
 
 void rand_bytes(void *out, size_t n);
 uint64_t rand_u64(void);
-double rand_unit(void);                          /* [0, 1) */
-void rand_hex(char *out, size_t bytes);          /* writes 2 * bytes digits and a NUL */
+double rand_unit(void);                 /* [0, 1) */
+void rand_hex(char *out, size_t bytes); /* writes 2 * bytes digits and a NUL */
 
 #endif

@@ -1,5 +1,7 @@
 #include "base/reader.h"
 
+#include <assert.h>
+
 struct reader reader_of(struct slice s)
 {
     return (struct reader){.p = s.p, .left = s.n};
@@ -11,6 +13,7 @@ struct slice rd_bytes(struct reader *r, size_t n)
 
     if (r->failed || n > r->left) {
         r->failed = true;
+        r->left = 0; /* ends the loops that read while something is left */
         return slice_of(NULL, 0);
     }
     if (n)
@@ -71,24 +74,27 @@ uint32_t rd_le32(struct reader *r)
 
 uint8_t rd_peek_u8(struct reader *r)
 {
-    if (r->failed || !r->left) {
-        r->failed = true;
-        return 0;
-    }
-    return r->p[0];
+    struct reader ahead = *r;
+    uint8_t v = rd_u8(&ahead);
+
+    if (ahead.failed)
+        *r = ahead;
+    return v;
 }
 
 struct bitreader bitreader_of(struct slice s)
 {
-    return (struct bitreader){.p = s.p, .bits = s.n * 8};
+    return (struct bitreader){.p = s.p, .bits = MIN(s.n, SIZE_MAX / 8) * 8};
 }
 
 void rb_skip(struct bitreader *r, size_t n)
 {
-    if (r->failed || n > r->bits - r->at)
+    if (r->failed || n > r->bits - r->at) {
         r->failed = true;
-    else
+        r->at = r->bits;
+    } else {
         r->at += n;
+    }
 }
 
 uint32_t rb_bits(struct bitreader *r, unsigned n)
@@ -96,6 +102,7 @@ uint32_t rb_bits(struct bitreader *r, unsigned n)
     size_t from = r->at;
     uint32_t v = 0;
 
+    assert(n <= 32);
     rb_skip(r, n);
     if (r->failed)
         return 0;
@@ -104,21 +111,22 @@ uint32_t rb_bits(struct bitreader *r, unsigned n)
     return v;
 }
 
+/* k zeros, a one, k bits: 2^k - 1 + the bits. More than 31 zeros do not fit 32 bits. */
 uint32_t rb_ue(struct bitreader *r)
 {
     unsigned zeros = 0;
+    uint32_t low;
 
     while (!r->failed && rb_bits(r, 1) == 0)
         if (++zeros > 31)
-            r->failed = true;
-    if (r->failed)
-        return 0;
-    return (1u << zeros) - 1 + rb_bits(r, zeros);
+            rb_skip(r, SIZE_MAX);
+    low = rb_bits(r, MIN(zeros, 31u));
+    return r->failed ? 0 : (1u << zeros) - 1 + low;
 }
 
 int32_t rb_se(struct bitreader *r)
 {
-    uint32_t v = rb_ue(r);
+    uint32_t v = rb_ue(r); /* at most 2^32 - 2, so half of it fits */
 
     return v & 1 ? (int32_t)(v / 2 + 1) : -(int32_t)(v / 2);
 }

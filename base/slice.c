@@ -1,5 +1,7 @@
 #include "base/slice.h"
 
+#include "base/base_int.h"
+
 bool slice_eq(struct slice a, struct slice b)
 {
     return a.n == b.n && (a.n == 0 || memcmp(a.p, b.p, a.n) == 0);
@@ -10,11 +12,6 @@ bool slice_eq_str(struct slice a, const char *b)
     return slice_eq(a, slice_str(b));
 }
 
-static uint8_t lower(uint8_t c)
-{
-    return c >= 'A' && c <= 'Z' ? (uint8_t)(c + 32) : c;
-}
-
 bool slice_eq_nocase(struct slice a, const char *b)
 {
     size_t n = strlen(b);
@@ -22,7 +19,7 @@ bool slice_eq_nocase(struct slice a, const char *b)
     if (a.n != n)
         return false;
     for (size_t i = 0; i < n; i++)
-        if (lower(a.p[i]) != lower((uint8_t)b[i]))
+        if (ascii_lower(a.p[i]) != ascii_lower((uint8_t)b[i]))
             return false;
     return true;
 }
@@ -105,31 +102,23 @@ bool slice_u64(struct slice s, uint64_t max, uint64_t *out)
     return true;
 }
 
-/* Length of the well-formed sequence at s, 0 when broken (RFC 3629 4). */
-static size_t utf8_length(struct slice s)
+/* What the second byte may be, by the first; bytes after it are 80..BF. */
+static bool second_fits(uint8_t first, uint8_t second)
 {
-    uint8_t c = s.p[0], low = 0x80, high = 0xbf;
-    size_t n;
+    uint8_t least = first == 0xe0 ? 0xa0 : first == 0xf0 ? 0x90 : 0x80; /* no overlong forms */
+    uint8_t most = first == 0xed ? 0x9f : first == 0xf4 ? 0x8f : 0xbf;  /* surrogates, too high */
 
-    if (c < 0x80)
-        return c ? 1 : 0;
-    if (c >= 0xc2 && c <= 0xdf)
-        n = 2;
-    else if (c >= 0xe0 && c <= 0xef)
-        n = 3;
-    else if (c >= 0xf0 && c <= 0xf4)
-        n = 4;
-    else
-        return 0;
-    if (c == 0xe0)
-        low = 0xa0; /* no over-long forms */
-    if (c == 0xed)
-        high = 0x9f; /* no surrogates */
-    if (c == 0xf0)
-        low = 0x90;
-    if (c == 0xf4)
-        high = 0x8f; /* nothing above U+10FFFF */
-    if (s.n < n || s.p[1] < low || s.p[1] > high)
+    return second >= least && second <= most;
+}
+
+size_t utf8_sequence(struct slice s)
+{
+    uint8_t first = s.n ? s.p[0] : 0xff;
+    size_t n = first < 0xc2 ? 0 : first < 0xe0 ? 2 : first < 0xf0 ? 3 : first < 0xf5 ? 4 : 0;
+
+    if (first < 0x80)
+        return 1;
+    if (n == 0 || s.n < n || !second_fits(first, s.p[1]))
         return 0;
     for (size_t i = 2; i < n; i++)
         if (s.p[i] < 0x80 || s.p[i] > 0xbf)
@@ -137,10 +126,21 @@ static size_t utf8_length(struct slice s)
     return n;
 }
 
+size_t utf8_cut(struct slice s, size_t max)
+{
+    size_t n = max;
+
+    if (s.n <= max)
+        return s.n;
+    while (n > 0 && max - n < 4 && (s.p[n] & 0xc0) == 0x80) /* byte n goes on with a character */
+        n--;
+    return max - n < 4 ? n : max; /* no character is that long: not UTF-8, any cut will do */
+}
+
 bool slice_is_utf8(struct slice s)
 {
     while (s.n) {
-        size_t n = utf8_length(s);
+        size_t n = s.p[0] ? utf8_sequence(s) : 0;
 
         if (!n)
             return false;
@@ -151,14 +151,19 @@ bool slice_is_utf8(struct slice s)
 
 bool slice_eq_secret(struct slice a, struct slice b)
 {
-    uint8_t differs = a.n != b.n;
+    volatile uint8_t differs = a.n != b.n; /* volatile: no early way out for the compiler */
 
     for (size_t i = 0; i < a.n; i++)
-        differs |= (uint8_t)(a.p[i] ^ (b.n ? b.p[i % b.n] : 1));
+        differs |= (uint8_t)(a.p[i] ^ (b.n ? b.p[i % b.n] : (uint8_t)~a.p[i]));
     return !differs;
 }
 
 char *slice_dup(struct slice s)
 {
-    return xstrndup(s.n ? (const char *)s.p : "", s.n);
+    char *copy = xmalloc(s.n + 1);
+
+    if (s.n)
+        memcpy(copy, s.p, s.n);
+    copy[s.n] = '\0';
+    return copy;
 }

@@ -31,7 +31,7 @@ static inline struct slice slice_str(const char *s)
 
 bool slice_eq(struct slice a, struct slice b);
 bool slice_eq_str(struct slice a, const char *b);
-bool slice_eq_nocase(struct slice a, const char *b);        /* ASCII */
+bool slice_eq_nocase(struct slice a, const char *b); /* ASCII */
 bool slice_has_prefix(struct slice s, const char *prefix);
 bool slice_has_suffix(struct slice s, const char *suffix);
 struct slice slice_sub(struct slice s, size_t from, size_t n); /* clamped to s */
@@ -39,7 +39,8 @@ struct slice slice_skip(struct slice s, size_t n);             /* clamped to s *
 struct slice slice_trim(struct slice s);                       /* ASCII white space, both ends */
 
 /* Splits at the first `sep`: *head is what is before it, *s what follows it.
- * False when *s is used up. An input without `sep` gives one head. */
+ * False when *s is used up, which is when it points nowhere. An input without `sep` gives
+ * one head, "a," gives "a" and an empty one, and an empty text one empty head. */
 bool slice_split(struct slice *s, char sep, struct slice *head);
 
 /* Index of byte c, or s.n. */

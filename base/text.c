@@ -126,8 +126,8 @@ enum rc percent_decode(struct buf *out, struct slice text, struct err *err)
 
 static bool is_unreserved(uint8_t c)
 {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-           c == '-' || c == '.' || c == '_' || c == '~';
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
+           c == '.' || c == '_' || c == '~';
 }
 
 void percent_encode(struct buf *out, struct slice bytes)
@@ -147,7 +147,7 @@ bool query_get(struct slice query, const char *name, struct slice *value)
     while (slice_split(&query, '&', &pair)) {
         size_t eq = slice_find(pair, '=');
 
-        if (slice_eq_str(slice_sub(pair, 0, eq), name) || (eq == 0 && !*name)) {
+        if (slice_eq_str(slice_sub(pair, 0, eq), name)) {
             *value = slice_skip(pair, eq + 1);
             return true;
         }

@@ -5,7 +5,9 @@
 #include "base/buf.h"
 #include "base/err.h"
 
-void base64_encode(struct buf *out, struct slice bytes);             /* standard, with = */
+void base64_encode(struct buf *out, struct slice bytes); /* standard, with = */
+
+/* These append to *out, and on failure leave a part there. RC_LIMIT: more than out->max. */
 MUST_CHECK enum rc base64_decode(struct buf *out, struct slice text, struct err *err);
 MUST_CHECK enum rc hex_decode(struct buf *out, struct slice text, struct err *err);
 
@@ -16,7 +18,8 @@ void percent_encode(struct buf *out, struct slice bytes); /* all but unreserved,
 /* Value of `name` in "a=b&c=d", still percent-encoded; false when absent. */
 bool query_get(struct slice query, const char *name, struct slice *value);
 
-/* Bytes made safe for a log line: control and non-ASCII bytes as \xNN, at most 200. */
+/* Bytes made safe for a log line: control and non-ASCII bytes as \xNN, cut after about 200
+ * characters. Returns out. */
 const char *text_printable(struct slice bytes, char out[256]);
 
 /* &, <, >, ", ' escaped for HTML. */
