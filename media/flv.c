@@ -12,8 +12,13 @@ enum { AUDIO_AAC = 10, AUDIO_EXTENDED = 9 };
 
 /* The same three packets in both old headers and in the extended ones' first three. */
 enum { PACKET_CONFIG = 0, PACKET_FRAME = 1, PACKET_END = 2 };
-enum { PACKET_FRAME_X = 3, PACKET_METADATA = 4, PACKET_MULTITRACK_AUDIO = 5,
-       PACKET_MULTITRACK_VIDEO = 6, PACKET_MOD_EX = 7 };
+enum {
+    PACKET_FRAME_X = 3,
+    PACKET_METADATA = 4,
+    PACKET_MULTITRACK_AUDIO = 5,
+    PACKET_MULTITRACK_VIDEO = 6,
+    PACKET_MOD_EX = 7
+};
 
 enum { FILE_HEADER = 9, BACK_POINTER = 4 };
 
@@ -32,8 +37,7 @@ static int32_t rd_si24(struct reader *r)
     return v & 0x800000 ? (int32_t)v - 0x1000000 : (int32_t)v;
 }
 
-static enum rc read_avcc(struct slice avcc, int *length_size, struct flv_item *out,
-                         struct err *err)
+static enum rc read_avcc(struct slice avcc, int *length_size, struct flv_item *out, struct err *err)
 {
     enum rc rc;
 
@@ -62,7 +66,7 @@ static enum nal_form nal_form_of(struct slice units, bool *has_idr)
         *has_idr |= type == H264_NAL_IDR;
     }
     if (units.n)
-        form = FORM_REWRITE;    /* padding behind the last unit */
+        form = FORM_REWRITE; /* padding behind the last unit */
     return bad ? FORM_BROKEN : form;
 }
 
@@ -107,7 +111,7 @@ static enum rc read_h264(int packet, struct blob *body, struct reader *r, int *l
     else if (packet != PACKET_FRAME_X)
         return RC_OK;
     if (r->failed)
-        return RC_OK;           /* a header and no picture: some encoders say so at their end */
+        return RC_OK; /* a header and no picture: some encoders say so at their end */
     return read_picture(body, rd_rest(r), *length_size, composition_ms, out, err);
 }
 
@@ -147,7 +151,8 @@ static enum rc read_extended_video(uint8_t first, struct blob *body, struct read
     if (packet == PACKET_METADATA || (first >> 4 & 7) == VIDEO_COMMAND)
         return RC_OK;
     if (packet == PACKET_MULTITRACK_VIDEO)
-        return err_set(err, RC_UNSUPPORTED, "several video tracks in one stream are not "
+        return err_set(err, RC_UNSUPPORTED,
+                       "several video tracks in one stream are not "
                        "supported; send one, as H.264 (avc1)");
     fourcc = rd_bytes(r, 4);
     if (r->failed)
@@ -161,8 +166,9 @@ static enum rc read_video(struct blob *body, struct reader *r, int *length_size,
                           struct flv_item *out, struct err *err)
 {
     static const char *const names[16] = {
-        [2] = "Sorenson H.263", [3] = "Screen Video", [4] = "VP6", [5] = "VP6 with alpha",
-        [6] = "Screen Video 2", [8] = "H.263",        [9] = "MPEG-4", [12] = "HEVC", [13] = "AV1",
+        [2] = "Sorenson H.263", [3] = "Screen Video",   [4] = "VP6",
+        [5] = "VP6 with alpha", [6] = "Screen Video 2", [8] = "H.263",
+        [9] = "MPEG-4",         [12] = "HEVC",          [13] = "AV1",
     };
     uint8_t first = rd_u8(r);
     int codec = first & 0xf;
@@ -178,7 +184,7 @@ static enum rc read_video(struct blob *body, struct reader *r, int *length_size,
     if (codec > PACKET_END)
         return RC_OK;
     if (codec != PACKET_FRAME)
-        rd_skip(r, 3);          /* composition time, without meaning here */
+        rd_skip(r, 3); /* composition time, without meaning here */
     return r->failed ? RC_OK : read_h264(codec, body, r, length_size, out, err);
 }
 
@@ -206,7 +212,8 @@ static enum rc read_extended_audio(uint8_t first, struct blob *body, struct read
     struct slice fourcc;
 
     if (packet == PACKET_MULTITRACK_AUDIO)
-        return err_set(err, RC_UNSUPPORTED, "several audio tracks in one stream are not "
+        return err_set(err, RC_UNSUPPORTED,
+                       "several audio tracks in one stream are not "
                        "supported; send one, as AAC (mp4a)");
     fourcc = rd_bytes(r, 4);
     if (r->failed)
@@ -220,9 +227,9 @@ static enum rc read_audio(struct blob *body, struct reader *r, struct flv_item *
                           struct err *err)
 {
     static const char *const names[16] = {
-        [0] = "PCM",        [1] = "ADPCM",      [2] = "MP3",          [3] = "PCM",
-        [4] = "Nellymoser", [5] = "Nellymoser", [6] = "Nellymoser",   [7] = "G.711 A-law",
-        [8] = "G.711 mu-law", [11] = "Speex",   [13] = "Opus",        [14] = "MP3",
+        [0] = "PCM",          [1] = "ADPCM",      [2] = "MP3",        [3] = "PCM",
+        [4] = "Nellymoser",   [5] = "Nellymoser", [6] = "Nellymoser", [7] = "G.711 A-law",
+        [8] = "G.711 mu-law", [11] = "Speex",     [13] = "Opus",      [14] = "MP3",
     };
     uint8_t first = rd_u8(r);
     int codec = first >> 4, packet;
@@ -233,7 +240,8 @@ static enum rc read_audio(struct blob *body, struct reader *r, struct flv_item *
         return err_set(err, RC_UNSUPPORTED, "audio codec %d (%s) is not supported; " WANT_AUDIO,
                        codec, names[codec] ? names[codec] : "unknown");
     packet = rd_u8(r);
-    return r->failed || packet > PACKET_FRAME ? RC_OK : read_aac(packet, body, rd_rest(r), out, err);
+    return r->failed || packet > PACKET_FRAME ? RC_OK
+                                              : read_aac(packet, body, rd_rest(r), out, err);
 }
 
 enum rc flv_read(int tag_type, struct blob *body, uint32_t time_ms, int *length_size,
@@ -247,7 +255,7 @@ enum rc flv_read(int tag_type, struct blob *body, uint32_t time_ms, int *length_
     };
     out->frame.kind = out->kind;
     if (!body->n)
-        return RC_OK;           /* of audio, a marker that there is silence now */
+        return RC_OK; /* of audio, a marker that there is silence now */
     if (tag_type == FLV_AUDIO)
         return read_audio(body, &r, out, err);
     return tag_type == FLV_VIDEO ? read_video(body, &r, length_size, out, err) : RC_OK;
@@ -275,9 +283,9 @@ size_t flv_config_header(enum track_kind kind, uint8_t out[5])
 /* --- a file as it arrives --- */
 
 struct flv_file {
-    struct buf held;            /* what does not make a whole tag yet */
-    size_t skip;                /* bytes to pass over before the next tag */
-    bool started;               /* the file header is behind us */
+    struct buf held; /* what does not make a whole tag yet */
+    size_t skip;     /* bytes to pass over before the next tag */
+    bool started;    /* the file header is behind us */
 };
 
 struct flv_file *flv_file_new(void)
@@ -296,20 +304,19 @@ void flv_file_free(struct flv_file *f)
     free(f);
 }
 
-static enum rc read_file_header(struct flv_file *f, struct slice in, size_t *used,
-                                struct err *err)
+static enum rc read_file_header(struct flv_file *f, struct slice in, size_t *used, struct err *err)
 {
     struct reader r = reader_of(in);
     struct slice magic = rd_bytes(&r, 3);
     uint32_t length;
 
-    rd_skip(&r, 2);             /* version, which tracks: tags tell better */
+    rd_skip(&r, 2); /* version, which tracks: tags tell better */
     length = rd_be32(&r);
     if (r.failed)
         return RC_NOT_FOUND;
     if (!slice_eq_str(magic, "FLV") || length < FILE_HEADER)
-        return err_set(err, RC_BAD_INPUT, "not an FLV file: it begins with 0x%02x%02x%02x",
-                       in.p[0], in.p[1], in.p[2]);
+        return err_set(err, RC_BAD_INPUT, "not an FLV file: it begins with 0x%02x%02x%02x", in.p[0],
+                       in.p[1], in.p[2]);
     f->started = true;
     f->skip = length - FILE_HEADER + (size_t)BACK_POINTER;
     *used = FILE_HEADER;
@@ -325,8 +332,8 @@ static enum rc read_tag(struct slice in, struct flv_tag *tag, size_t *used, stru
     tag->type = rd_u8(&r) & 0x1f;
     size = rd_be24(&r);
     low = rd_be24(&r);
-    high = rd_u8(&r);           /* the high byte comes last */
-    rd_skip(&r, 3);             /* stream id, always zero */
+    high = rd_u8(&r); /* the high byte comes last */
+    rd_skip(&r, 3);   /* stream id, always zero */
     if (r.failed)
         return RC_NOT_FOUND;
     if (size > MAX_FRAME_BYTES)

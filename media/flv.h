@@ -15,9 +15,9 @@ enum flv_what { FLV_NOTHING, FLV_TRACK, FLV_FRAME, FLV_END_OF_SEQUENCE };
 struct flv_item {
     enum flv_what what;
     enum track_kind kind;
-    struct track track;     /* FLV_TRACK */
-    struct frame frame;     /* FLV_FRAME: times in ms as sent, dts = time_ms, pts = dts +
-                               composition; the data is a view of the body, not a copy */
+    struct track track; /* FLV_TRACK */
+    struct frame frame; /* FLV_FRAME: times in ms as sent, dts = time_ms, pts = dts +
+                           composition; the data is a view of the body, not a copy */
 };
 
 void flv_item_cleanup(struct flv_item *i);

@@ -81,7 +81,7 @@ static void read_list(struct reader *r, struct amf_value *out, int depth)
     struct amf_value skipped;
 
     out->type = AMF_LIST;
-    if (count > r->left)        /* each value takes a byte at least */
+    if (count > r->left) /* each value takes a byte at least */
         r->failed = true;
     for (uint32_t i = 0; i < count && !r->failed; i++)
         read_value(r, &skipped, depth + 1);
@@ -130,7 +130,7 @@ static void read_amf3(struct reader *r, struct amf_value *out)
         if (v & 1)
             set_text(out, rd_bytes(r, v >> 1));
         else
-            r->failed = true;   /* a reference into tables that RTMP peers do not build */
+            r->failed = true; /* a reference into tables that RTMP peers do not build */
         return;
     default:
         r->failed = true;
@@ -166,14 +166,14 @@ static void read_value(struct reader *r, struct amf_value *out, int depth)
         break;
     case M_DATE:
         set_number(out, read_double(r));
-        rd_skip(r, 2);          /* time zone: reserved, zero */
+        rd_skip(r, 2); /* time zone: reserved, zero */
         break;
     case M_TYPED_OBJECT:
         rd_skip(r, rd_be16(r));
         read_members(r, out, depth);
         break;
     case M_ECMA_ARRAY:
-        rd_skip(r, 4);          /* the count is a hint; the end marker decides */
+        rd_skip(r, 4); /* the count is a hint; the end marker decides */
         read_members(r, out, depth);
         break;
     case M_OBJECT:

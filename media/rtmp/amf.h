@@ -17,12 +17,12 @@
 enum { AMF_MAX_DEPTH = 16, AMF_MAX_BYTES = 64 * 1024 };
 
 enum amf_type {
-    AMF_NULL,       /* null, undefined, unsupported, references */
-    AMF_NUMBER,     /* also dates, in ms */
+    AMF_NULL,   /* null, undefined, unsupported, references */
+    AMF_NUMBER, /* also dates, in ms */
     AMF_FLAG,
-    AMF_TEXT,       /* short, long, XML */
-    AMF_OBJECT,     /* objects, typed objects, ECMA arrays */
-    AMF_LIST        /* strict arrays */
+    AMF_TEXT,   /* short, long, XML */
+    AMF_OBJECT, /* objects, typed objects, ECMA arrays */
+    AMF_LIST    /* strict arrays */
 };
 
 struct amf_value {
@@ -30,7 +30,7 @@ struct amf_value {
     double number;
     bool flag;
     struct slice text;
-    struct slice members;   /* AMF_OBJECT: for amf_next_member; AMF_LIST: for amf_read */
+    struct slice members; /* AMF_OBJECT: for amf_next_member; AMF_LIST: for amf_read */
 };
 
 /* Reads the value at the front of *in and moves *in behind it. False at the end, and on
@@ -52,9 +52,9 @@ void amf_put_flag(struct buf *b, bool v);
 void amf_put_text(struct buf *b, struct slice s);
 void amf_put_null(struct buf *b);
 void amf_open_object(struct buf *b);
-void amf_open_map(struct buf *b, uint32_t count);       /* ECMA array; ended by amf_close */
-void amf_open_list(struct buf *b, uint32_t count);      /* then exactly `count` values */
-void amf_put_key(struct buf *b, const char *key);       /* in objects and maps, before a value */
+void amf_open_map(struct buf *b, uint32_t count);  /* ECMA array; ended by amf_close */
+void amf_open_list(struct buf *b, uint32_t count); /* then exactly `count` values */
+void amf_put_key(struct buf *b, const char *key);  /* in objects and maps, before a value */
 void amf_close(struct buf *b);
 
 #endif

@@ -5,8 +5,8 @@
 #include "base/reader.h"
 
 enum {
-    TIME_ESCAPE = 0xFFFFFF,     /* 24-bit field: the time follows in 32 bits */
-    FIRST_RESERVE = 8192,       /* bytes set aside on a message's first chunk */
+    TIME_ESCAPE = 0xFFFFFF, /* 24-bit field: the time follows in 32 bits */
+    FIRST_RESERVE = 8192,   /* bytes set aside on a message's first chunk */
 
     /* A repeated header after a full one means "the full one's time again, as a delta"
      * (5.3.1.2.4). Some encoders mean "the same time" instead. A frame gap is never this
@@ -217,8 +217,10 @@ static enum rc stream_of_header(struct chunk_reader *r, uint32_t id, unsigned fm
     if (*out)
         return RC_OK;
     if (fmt != 0 && !(fmt == 1 && id == LANE_CONTROL))
-        return err_set(err, RC_BAD_INPUT, "RTMP chunk of kind %u on chunk stream %u, which has "
-                       "no header yet", fmt, id);
+        return err_set(err, RC_BAD_INPUT,
+                       "RTMP chunk of kind %u on chunk stream %u, which has "
+                       "no header yet",
+                       fmt, id);
     if (r->n_streams >= CHUNK_MAX_STREAMS)
         return err_set(err, RC_LIMIT, "more than %d RTMP chunk streams", CHUNK_MAX_STREAMS);
     *out = stream_add(r, id);
@@ -355,10 +357,17 @@ static size_t put_full_header(uint8_t *p, const struct chunk_to *to, uint32_t le
 {
     uint32_t field = MIN(to->time_ms, (uint32_t)TIME_ESCAPE);
     const uint8_t bytes[12] = {
-        (uint8_t)to->lane,           (uint8_t)(field >> 16),       (uint8_t)(field >> 8),
-        (uint8_t)field,              (uint8_t)(length >> 16),      (uint8_t)(length >> 8),
-        (uint8_t)length,             to->type,                     (uint8_t)to->stream_id,
-        (uint8_t)(to->stream_id >> 8), (uint8_t)(to->stream_id >> 16),
+        (uint8_t)to->lane,
+        (uint8_t)(field >> 16),
+        (uint8_t)(field >> 8),
+        (uint8_t)field,
+        (uint8_t)(length >> 16),
+        (uint8_t)(length >> 8),
+        (uint8_t)length,
+        to->type,
+        (uint8_t)to->stream_id,
+        (uint8_t)(to->stream_id >> 8),
+        (uint8_t)(to->stream_id >> 16),
         (uint8_t)(to->stream_id >> 24),
     };
 
@@ -375,7 +384,7 @@ static size_t put_bare_header(uint8_t *p, const struct chunk_to *to)
 void chunk_write(struct chunk_writer *w, const struct chunk_to *to, struct slice head,
                  struct blob *body)
 {
-    enum { SMALL = 32 };        /* a tag's head travels in the same piece as the chunk's */
+    enum { SMALL = 32 }; /* a tag's head travels in the same piece as the chunk's */
     uint8_t lead[CHUNK_HEADER_MAX + SMALL];
     size_t from = 0, left = head.n + (body ? body->n : 0);
     size_t n = put_full_header(lead, to, (uint32_t)left);

@@ -17,12 +17,12 @@
 #include "media/frame.h"
 
 enum {
-    CHUNK_SIZE_AT_START = 128,                  /* until a Set Chunk Size, each direction */
+    CHUNK_SIZE_AT_START = 128, /* until a Set Chunk Size, each direction */
     CHUNK_SIZE_OURS = 65536,
     CHUNK_MAX_STREAMS = 64,
-    CHUNK_MAX_MEDIA = MAX_FRAME_BYTES + 64,     /* one message that carries media */
-    CHUNK_MAX_OTHER = 64 * 1024,                /* one command or control message */
-    CHUNK_MAX_PARTIAL = 16 * 1024 * 1024        /* unfinished messages of a connection */
+    CHUNK_MAX_MEDIA = MAX_FRAME_BYTES + 64, /* one message that carries media */
+    CHUNK_MAX_OTHER = 64 * 1024,            /* one command or control message */
+    CHUNK_MAX_PARTIAL = 16 * 1024 * 1024    /* unfinished messages of a connection */
 };
 
 /* The types we know; others are carried as they are. */
@@ -44,7 +44,7 @@ enum rtmp_type {
 
 struct rtmp_message {
     uint8_t type;
-    uint32_t time_ms;           /* modulo 2^32 */
+    uint32_t time_ms; /* modulo 2^32 */
     uint32_t stream_id;
     struct blob *body;
 };
@@ -54,11 +54,11 @@ struct rtmp_message {
 struct chunk_stream {
     uint32_t id;
     uint32_t time_ms, delta_ms;
-    uint32_t field;             /* the timestamp field as sent, 24 or 32 bits */
+    uint32_t field; /* the timestamp field as sent, 24 or 32 bits */
     uint32_t length, stream_id;
     uint8_t type;
-    bool extended;              /* the field took 32 bits */
-    bool open;                  /* a message is unfinished */
+    bool extended; /* the field took 32 bits */
+    bool open;     /* a message is unfinished */
     struct buf partial;
 };
 
@@ -70,9 +70,9 @@ struct chunk_reader {
     uint32_t chunk_size, chunk_left;
     size_t partial_bytes;
     uint8_t head[CHUNK_HEADER_MAX], head_n;
-    uint8_t back[4], back_n;    /* bytes that looked like a header field and were payload */
+    uint8_t back[4], back_n; /* bytes that looked like a header field and were payload */
     bool in_payload;
-    bool omits_extended;        /* this peer leaves the field out of continuation chunks */
+    bool omits_extended; /* this peer leaves the field out of continuation chunks */
 };
 
 void chunk_reader_init(struct chunk_reader *r);
@@ -85,13 +85,19 @@ MUST_CHECK enum rc chunk_read(struct chunk_reader *r, struct slice *in, struct r
 
 /* Where a session's bytes go: a stream, or a test. */
 struct rtmp_pipe {
-    void (*write)(struct slice bytes, void *arg);                               /* copies */
-    void (*write_blob)(struct blob *b, size_t from, size_t n, void *arg);       /* references */
+    void (*write)(struct slice bytes, void *arg);                         /* copies */
+    void (*write_blob)(struct blob *b, size_t from, size_t n, void *arg); /* references */
     void *arg;
 };
 
 /* Chunk stream ids we write on. */
-enum chunk_lane { LANE_CONTROL = 2, LANE_COMMAND = 3, LANE_AUDIO = 4, LANE_DATA = 5, LANE_VIDEO = 6 };
+enum chunk_lane {
+    LANE_CONTROL = 2,
+    LANE_COMMAND = 3,
+    LANE_AUDIO = 4,
+    LANE_DATA = 5,
+    LANE_VIDEO = 6
+};
 
 struct chunk_to {
     enum chunk_lane lane;
@@ -101,7 +107,7 @@ struct chunk_to {
 
 struct chunk_writer {
     struct rtmp_pipe pipe;
-    uint32_t chunk_size;        /* in force for what is written next */
+    uint32_t chunk_size; /* in force for what is written next */
 };
 
 /* One message: `head` is copied, `body` (NULL: none) referenced. */

@@ -9,7 +9,7 @@
 struct command {
     struct slice name;
     double txn;
-    struct slice args;          /* values after the transaction number */
+    struct slice args; /* values after the transaction number */
     uint32_t stream_id;
 };
 
@@ -51,8 +51,8 @@ static void put_info(struct buf *b, const char *level, const char *code, const c
     put_member(b, "description", description);
 }
 
-void session_send_status(struct rtmp_session *s, const char *level, const char *code,
-                         const char *description)
+void rtmp_session_send_status(struct rtmp_session *s, const char *level, const char *code,
+                              const char *description)
 {
     struct buf b;
 
@@ -155,15 +155,15 @@ static void on_connect(struct rtmp_session *s, const struct command *c)
 
     if (!amf_read(&args, &object) || object.type != AMF_OBJECT) {
         err_set(&why, RC_BAD_INPUT, "connect without an AMF0 object");
-        session_fail(s, &why);
+        rtmp_session_fail(s, &why);
         return;
     }
     app = amf_find_text(&object, "app");
     tc_url = amf_find_text(&object, "tcUrl");
-    if (!target_text_is_fit(app) || !target_text_is_fit(tc_url)) {
+    if (!rtmp_target_text_is_fit(app) || !rtmp_target_text_is_fit(tc_url)) {
         err_set(&why, RC_BAD_INPUT, "app or tcUrl with control bytes or above %d bytes",
                 RTMP_MAX_TEXT);
-        session_fail(s, &why);
+        rtmp_session_fail(s, &why);
         return;
     }
     s->app = slice_dup(app);
@@ -171,7 +171,7 @@ static void on_connect(struct rtmp_session *s, const struct command *c)
     s->encoder = encoder_name(amf_find_text(&object, "flashVer"));
     s->wants_fourcc = has_member(&object, "fourCcList") || has_member(&object, "capsEx") ||
                       has_member(&object, "videoFourCcInfoMap");
-    session_set_state(s, RTMP_READY);
+    rtmp_session_set_state(s, RTMP_READY);
     send_connected(s, c->txn);
 }
 
@@ -220,13 +220,14 @@ static void ask_owner(struct rtmp_session *s, const struct command *c, bool play
 
     s->asked_play = play;
     s->stream_id = c->stream_id;
-    if (target_make(s->app, s->tc_url, name_of(c), &target, &why) != RC_OK) {
-        session_send_status(s, "error", play ? "NetStream.Play.StreamNotFound"
-                                             : "NetStream.Publish.BadName", why.text);
+    if (rtmp_target_make(s->app, s->tc_url, name_of(c), &target, &why) != RC_OK) {
+        rtmp_session_send_status(
+            s, "error", play ? "NetStream.Play.StreamNotFound" : "NetStream.Publish.BadName",
+            why.text);
         rtmp_session_end(s, false, &why);
         return;
     }
-    session_set_state(s, RTMP_ASKED);
+    rtmp_session_set_state(s, RTMP_ASKED);
     (play ? s->host.on_play : s->host.on_publish)(s, &target, s->host.arg);
 }
 
@@ -244,31 +245,31 @@ static void start_publishing(struct rtmp_session *s)
 {
     struct buf b;
 
-    if (s->fc_published) {      /* FMLE waits for this one */
+    if (s->fc_published) { /* FMLE waits for this one */
         answer_begin(&b, "onFCPublish", 0);
         amf_put_null(&b);
         put_info(&b, "status", "NetStream.Publish.Start", "publishing");
         amf_close(&b);
         answer_send(s, &b, 0);
     }
-    session_send_status(s, "status", "NetStream.Publish.Start", "publishing");
+    rtmp_session_send_status(s, "status", "NetStream.Publish.Start", "publishing");
 }
 
-void command_started(struct rtmp_session *s)
+void rtmp_command_started(struct rtmp_session *s)
 {
-    session_send_user_control(s, USER_STREAM_BEGIN, s->stream_id);
+    rtmp_session_send_user_control(s, USER_STREAM_BEGIN, s->stream_id);
     if (!s->asked_play) {
         start_publishing(s);
         return;
     }
-    session_send_status(s, "status", "NetStream.Play.Reset", "playing");
-    session_send_status(s, "status", "NetStream.Play.Start", "playing");
+    rtmp_session_send_status(s, "status", "NetStream.Play.Reset", "playing");
+    rtmp_session_send_status(s, "status", "NetStream.Play.Start", "playing");
 }
 
 static void say_goodbye(struct rtmp_session *s)
 {
     if (s->state == RTMP_PUBLISHING)
-        session_send_status(s, "status", "NetStream.Unpublish.Success", "unpublished");
+        rtmp_session_send_status(s, "status", "NetStream.Unpublish.Success", "unpublished");
     rtmp_session_end(s, true, NULL);
 }
 
@@ -304,7 +305,7 @@ static void on_nothing(struct rtmp_session *s, const struct command *c)
 
 static const struct {
     const char *name;
-    unsigned states;            /* in others it is refused like an unknown one */
+    unsigned states; /* in others it is refused like an unknown one */
     void (*fn)(struct rtmp_session *s, const struct command *c);
 } commands[] = {
     {"connect", IN(RTMP_CONNECT), on_connect},
@@ -349,7 +350,7 @@ static void dispatch(struct rtmp_session *s, const struct command *c)
     send_error(s, c->txn, text);
 }
 
-void command_handle(struct rtmp_session *s, const struct rtmp_message *m)
+void rtmp_command_handle(struct rtmp_session *s, const struct rtmp_message *m)
 {
     struct slice in = blob_slice(m->body);
     struct amf_value name, txn;

@@ -31,7 +31,8 @@ enum rc handshake_check_version(uint8_t c0, struct err *err)
     if (c0 >= 32 || c0 == 22) /* text begins above 31; a TLS handshake with 22 */
         return err_set(err, RC_BAD_INPUT, "not RTMP: the first byte is 0x%02x%s", c0,
                        c0 == 22 ? ", as TLS begins; this port speaks RTMP without TLS"
-                       : c0 == 'G' || c0 == 'P' ? ", as HTTP begins" : "");
+                       : c0 == 'G' || c0 == 'P' ? ", as HTTP begins"
+                                                : "");
     return RC_OK; /* other versions are told that ours is 3 */
 }
 

@@ -13,9 +13,9 @@
 #include "base/err.h"
 
 enum {
-    HANDSHAKE_PACKET = 1536,                        /* C1, S1, C2, S2 */
-    HANDSHAKE_HELLO = 1 + HANDSHAKE_PACKET,         /* C0 and C1 */
-    HANDSHAKE_ANSWER = 1 + 2 * HANDSHAKE_PACKET     /* S0, S1 and S2 */
+    HANDSHAKE_PACKET = 1536,                    /* C1, S1, C2, S2 */
+    HANDSHAKE_HELLO = 1 + HANDSHAKE_PACKET,     /* C0 and C1 */
+    HANDSHAKE_ANSWER = 1 + 2 * HANDSHAKE_PACKET /* S0, S1 and S2 */
 };
 
 /* Is this the first byte of an RTMP connection? RC_BAD_INPUT: it is text or TLS;

@@ -6,7 +6,7 @@
 #include "media/flv.h"
 #include "media/rtmp/rtmp_int.h"
 
-void ingest_cleanup(struct ingest *in)
+void rtmp_ingest_cleanup(struct ingest *in)
 {
     for (int k = 0; k < TRACK_KINDS; k++)
         blob_unref(&in->config[k]);
@@ -28,7 +28,7 @@ static void on_track(struct rtmp_session *s, const struct flv_item *item)
 static void on_frame(struct rtmp_session *s, const struct flv_item *item)
 {
     if (!s->ingest.config[item->kind])
-        return;                 /* nobody could decode it */
+        return; /* nobody could decode it */
     s->ingest.has_frame = true;
     s->ingest.bad_in_row = 0;
     if (s->ev.on_frame)
@@ -42,13 +42,13 @@ static void on_unreadable(struct rtmp_session *s, enum rc rc, const struct flv_i
     const char *kind = item->kind == TRACK_VIDEO ? "video" : "audio";
 
     if (rc == RC_UNSUPPORTED) {
-        session_fail(s, why);
+        rtmp_session_fail(s, why);
     } else if (item->what == FLV_TRACK) {
         err_wrap(why, rc, "sequence header of the %s", kind);
-        session_fail(s, why);
+        rtmp_session_fail(s, why);
     } else if (++s->ingest.bad_in_row >= RTMP_BAD_FRAMES_IN_A_ROW) {
         err_wrap(why, rc, "%d broken frames in a row, the last %s", s->ingest.bad_in_row, kind);
-        session_fail(s, why);
+        rtmp_session_fail(s, why);
     }
 }
 
@@ -103,7 +103,7 @@ static void on_aggregate(struct rtmp_session *s, const struct rtmp_message *m)
         rd_skip(&r, 3);
         struct slice body = rd_bytes(&r, size);
         if (r.failed)
-            return;             /* cut short: what was whole has been taken */
+            return; /* cut short: what was whole has been taken */
         if (is_first)
             first = time_ms;
         /* The first tag stands at the message's time, whatever it says itself. */
@@ -119,7 +119,7 @@ static void on_aggregate(struct rtmp_session *s, const struct rtmp_message *m)
     }
 }
 
-void ingest_message(struct rtmp_session *s, const struct rtmp_message *m)
+void rtmp_ingest_message(struct rtmp_session *s, const struct rtmp_message *m)
 {
     if (m->type == RTMP_AGGREGATE)
         on_aggregate(s, m);

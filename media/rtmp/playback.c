@@ -11,7 +11,7 @@ struct playback {
     struct track tracks[TRACK_KINDS];
     bool started[TRACK_KINDS];
     bool has_base;
-    int64_t base;               /* 90 kHz, the player's zero */
+    int64_t base; /* 90 kHz, the player's zero */
 };
 
 struct playback *rtmp_playback_new(void)
@@ -141,11 +141,11 @@ void rtmp_send_frame(struct rtmp_session *s, const struct frame *f)
     if (!may_play(s) || (!p->started[f->kind] && !can_start(p, f)))
         return;
     if (s->host.queued(s->host.arg) > RTMP_VIEWER_BEHIND_BYTES) {
-        session_doom(s, RC_LIMIT, "the player fell more than 8 MiB behind");
+        rtmp_session_doom(s, RC_LIMIT, "the player fell more than 8 MiB behind");
         return;
     }
     if (p->has_base && f->dts < p->base)
-        return;                 /* audio from before the player's first picture */
+        return; /* audio from before the player's first picture */
     if (!p->started[f->kind])
         start_track(s, f);
     dts_ms = to_ms(p, f->dts);

@@ -13,7 +13,7 @@
 
 enum {
     DEFAULT_PORT = 1935,
-    SETUP_MS = 10000,           /* from connecting to Publish.Start */
+    SETUP_MS = 10000, /* from connecting to Publish.Start */
     COMMAND_MAX = 4096,
     ACK_EVERY_BYTES = 1000000
 };
@@ -23,8 +23,8 @@ enum { TXN_CONNECT = 1, TXN_RELEASE, TXN_FC_PUBLISH, TXN_CREATE, TXN_PUBLISH, TX
 
 enum client_state {
     CLIENT_CONNECTING,
-    CLIENT_HANDSHAKE,           /* S0, S1 and S2 are awaited */
-    CLIENT_ASKING,              /* commands up to publish */
+    CLIENT_HANDSHAKE, /* S0, S1 and S2 are awaited */
+    CLIENT_ASKING,    /* commands up to publish */
     CLIENT_READY,
     CLIENT_OVER
 };
@@ -35,16 +35,16 @@ struct rtmp_client {
     struct rtmp_client_conf conf;
     struct connecting *connecting;
     struct stream *stream;
-    struct timer *timer;        /* SETUP_MS */
-    struct deferred refused;    /* a URL that cannot be used */
+    struct timer *timer;     /* SETUP_MS */
+    struct deferred refused; /* a URL that cannot be used */
     struct err *why_refused;
     struct chunk_reader in;
     struct chunk_writer out;
-    struct buf answer;          /* S0, S1, S2 as they come */
+    struct buf answer; /* S0, S1, S2 as they come */
     char *app, *name, *tc_url;
     uint32_t stream_id;
     uint64_t acked;
-    bool busy, is_gone;         /* inside on_data; freed meanwhile */
+    bool busy, is_gone; /* inside on_data; freed meanwhile */
 };
 
 static void let_go(struct rtmp_client *c)
@@ -171,7 +171,7 @@ static void on_error(struct rtmp_client *c, double txn, struct slice args)
     struct amf_value v;
 
     if (txn != TXN_CONNECT && txn != TXN_CREATE && txn != TXN_PUBLISH)
-        return;                 /* servers need not know releaseStream and FCPublish */
+        return; /* servers need not know releaseStream and FCPublish */
     if (!amf_read(&args, &v) || !amf_read(&args, &v))
         v = (struct amf_value){.type = AMF_NULL};
     end_with_answer(c, &v);
@@ -341,7 +341,7 @@ static void on_late(void *arg)
 static void on_refused(void *arg)
 {
     struct rtmp_client *c = arg;
-    struct err why = *c->why_refused;   /* on_end may free the client */
+    struct err why = *c->why_refused; /* on_end may free the client */
 
     end(c, &why);
 }
@@ -388,12 +388,12 @@ struct rtmp_client *rtmp_client_new(struct loop *l, const struct rtmp_client_con
         return c;
     }
     c->connecting = stream_connect(l, &(struct connect_conf){
-        .host = url.host,
-        .port = url.port ? url.port : DEFAULT_PORT,
-        .timeout_ms = SETUP_MS,
-        .on_done = on_connected,
-        .arg = c,
-    });
+                                          .host = url.host,
+                                          .port = url.port ? url.port : DEFAULT_PORT,
+                                          .timeout_ms = SETUP_MS,
+                                          .on_done = on_connected,
+                                          .arg = c,
+                                      });
     timer_start(c->timer, SETUP_MS);
     return c;
 }

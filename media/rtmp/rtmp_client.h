@@ -10,10 +10,10 @@
 struct rtmp_client;
 
 struct rtmp_client_conf {
-    const char *url;                 /* "rtmp://host:port/app/name", copied */
-    void (*on_ready)(void *arg);     /* Publish.Start came: send media */
-    void (*on_end)(const struct err *why, void *arg);  /* once; the client must still be freed,
-                                        from here or later. why NULL: the server closed */
+    const char *url;                                  /* "rtmp://host:port/app/name", copied */
+    void (*on_ready)(void *arg);                      /* Publish.Start came: send media */
+    void (*on_end)(const struct err *why, void *arg); /* once; the client must still be freed,
+                                       from here or later. why NULL: the server closed */
     void *arg;
 };
 
@@ -26,6 +26,6 @@ size_t rtmp_client_queued(const struct rtmp_client *c);
 
 /* FCUnpublish, deleteStream, then closes when all is sent. No callback comes afterwards. */
 void rtmp_client_goodbye(struct rtmp_client *c);
-void rtmp_client_free(struct rtmp_client *c);    /* NULL is fine */
+void rtmp_client_free(struct rtmp_client *c); /* NULL is fine */
 
 #endif

@@ -59,7 +59,7 @@ static void on_wake(void *arg)
 {
     struct conn *c = arg;
 
-    rtmp_session_resume(c->session, loop_now_ms(c->server->loop));
+    rtmp_session_resume(c->session);
 }
 
 static void host_wake(void *arg)
@@ -87,6 +87,11 @@ static const char *host_peer(void *arg)
     return stream_peer(((struct conn *)arg)->stream);
 }
 
+static int64_t host_now_ms(void *arg)
+{
+    return loop_now_ms(((struct conn *)arg)->server->loop);
+}
+
 static void host_on_publish(struct rtmp_session *s, const struct rtmp_target *t, void *arg)
 {
     const struct rtmp_server_conf *conf = &((struct conn *)arg)->server->conf;
@@ -109,6 +114,7 @@ static const struct rtmp_host host_template = {
     .wake = host_wake,
     .over = host_over,
     .peer = host_peer,
+    .now_ms = host_now_ms,
     .on_publish = host_on_publish,
     .on_play = host_on_play,
 };
@@ -119,7 +125,7 @@ static void on_data(struct slice bytes, void *arg)
 {
     struct conn *c = arg;
 
-    rtmp_session_feed(c->session, bytes, loop_now_ms(c->server->loop));
+    rtmp_session_feed(c->session, bytes);
 }
 
 static void on_drain(void *arg)
@@ -135,7 +141,7 @@ static void on_end(const struct err *why, void *arg)
 static void on_timer(void *arg)
 {
     struct conn *c = arg;
-    int64_t next_ms = rtmp_session_tick(c->session, loop_now_ms(c->server->loop));
+    int64_t next_ms = rtmp_session_tick(c->session);
 
     if (next_ms)
         timer_start(c->timer, next_ms);
@@ -152,7 +158,7 @@ static void on_stream(struct stream *stream, void *arg)
     c->server = server;
     c->stream = stream;
     c->timer = timer_new(server->loop, on_timer, c);
-    c->session = rtmp_session_new(&host, loop_now_ms(server->loop));
+    c->session = rtmp_session_new(&host);
     list_push(&server->conns, &c->node);
     stream_set_events(stream, &events, c);
     timer_start(c->timer, RTMP_TICK_MS);

@@ -20,13 +20,13 @@ struct rtmp_session;
 
 /* What the peer asked for: app and stream name joined (queries apart), percent-decoded once. */
 struct rtmp_target {
-    char path[512];        /* "live/demo/key": app + "/" + name, no query, no ".." or control bytes */
-    char query[1024];      /* merged query parameters, still encoded */
-    char tc_url[512];      /* as sent in connect; may hold secrets: never log it */
+    char path[512];   /* "live/demo/key": app + "/" + name, no query, no ".." or control bytes */
+    char query[1024]; /* merged query parameters, still encoded */
+    char tc_url[512]; /* as sent in connect; may hold secrets: never log it */
 };
 
 struct rtmp_server_conf {
-    struct listen_conf listen;    /* on_stream is the server's own */
+    struct listen_conf listen; /* on_stream is the server's own */
     /* The owner answers with rtmp_accept() or rtmp_refuse(), now or later. */
     void (*on_publish)(struct rtmp_session *s, const struct rtmp_target *t, void *arg);
     void (*on_play)(struct rtmp_session *s, const struct rtmp_target *t, void *arg);
@@ -36,7 +36,7 @@ struct rtmp_server_conf {
 struct rtmp_server *rtmp_server_open(struct loop *l, const struct rtmp_server_conf *conf,
                                      struct err *err);
 const char *rtmp_server_addr(const struct rtmp_server *s);
-void rtmp_server_close(struct rtmp_server *s);       /* sessions end: on_end runs */
+void rtmp_server_close(struct rtmp_server *s); /* sessions end: on_end runs */
 
 struct rtmp_session_events {
     void (*on_track)(enum track_kind kind, const struct track *t, void *arg);
@@ -64,8 +64,8 @@ void rtmp_on_gone(struct rtmp_session *s, void (*fn)(struct rtmp_session *s, voi
 void rtmp_send_track(struct rtmp_session *s, enum track_kind kind, const struct track *t);
 void rtmp_send_frame(struct rtmp_session *s, const struct frame *f);
 
-void rtmp_session_close(struct rtmp_session *s, const char *why);  /* on_end is not called */
+void rtmp_session_close(struct rtmp_session *s, const char *why); /* on_end is not called */
 const char *rtmp_session_peer(const struct rtmp_session *s);
-const char *rtmp_session_encoder(const struct rtmp_session *s);    /* flashVer or onMetaData's */
+const char *rtmp_session_encoder(const struct rtmp_session *s); /* flashVer or onMetaData's */
 
 #endif

@@ -25,16 +25,21 @@ static const struct wait {
     [RTMP_PUBLISHING] = {RTMP_FIRST_FRAME_MS, "the first frame of H.264 or AAC"},
 };
 
-void session_set_state(struct rtmp_session *s, enum rtmp_state state)
+static int64_t now_ms(const struct rtmp_session *s)
+{
+    return s->host.now_ms(s->host.arg);
+}
+
+void rtmp_session_set_state(struct rtmp_session *s, enum rtmp_state state)
 {
     log_debug(NULL, "rtmp %s: %s -> %s", s->host.peer(s->host.arg), state_names[s->state],
               state_names[state]);
-    if (state != RTMP_ECHO)     /* the handshake has one deadline as a whole */
-        s->state_ms = s->now_ms;
+    if (state != RTMP_ECHO) /* the handshake has one deadline as a whole */
+        s->state_ms = now_ms(s);
     s->state = state;
 }
 
-struct rtmp_session *rtmp_session_new(const struct rtmp_host *host, int64_t now_ms)
+struct rtmp_session *rtmp_session_new(const struct rtmp_host *host)
 {
     struct rtmp_session *s = xcalloc(1, sizeof(*s));
 
@@ -44,7 +49,7 @@ struct rtmp_session *rtmp_session_new(const struct rtmp_host *host, int64_t now_
     chunk_reader_init(&s->in);
     buf_init(&s->held, HANDSHAKE_HELLO);
     s->ack_window = RTMP_WINDOW_BYTES;
-    s->now_ms = s->state_ms = s->heard_ms = s->pinged_ms = now_ms;
+    s->state_ms = s->heard_ms = s->pinged_ms = now_ms(s);
     return s;
 }
 
@@ -52,7 +57,7 @@ static void session_free(struct rtmp_session *s)
 {
     chunk_reader_cleanup(&s->in);
     buf_cleanup(&s->held);
-    ingest_cleanup(&s->ingest);
+    rtmp_ingest_cleanup(&s->ingest);
     rtmp_playback_free(s->playback);
     free(s->doom);
     free(s->app);
@@ -79,7 +84,7 @@ void rtmp_session_end(struct rtmp_session *s, bool said_goodbye, const struct er
 
     if (s->state == RTMP_OVER)
         return;
-    session_set_state(s, RTMP_OVER);
+    rtmp_session_set_state(s, RTMP_OVER);
     if (s->has_owner)
         s->ev.on_end(said_goodbye, why, s->ev.arg);
     else if (s->on_gone)
@@ -87,20 +92,20 @@ void rtmp_session_end(struct rtmp_session *s, bool said_goodbye, const struct er
     vanish(s, owner_logs || (why && why->code == RC_CANCELLED) ? NULL : why);
 }
 
-void session_fail(struct rtmp_session *s, const struct err *why)
+void rtmp_session_fail(struct rtmp_session *s, const struct err *why)
 {
-    struct err kept = *why;     /* *why may live in what ends now */
+    struct err kept = *why; /* *why may live in what ends now */
 
     if (s->state == RTMP_PUBLISHING)
-        session_send_status(s, "error", "NetStream.Publish.Failed", kept.text);
+        rtmp_session_send_status(s, "error", "NetStream.Publish.Failed", kept.text);
     else if (s->state == RTMP_PLAYING)
-        session_send_status(s, "error", "NetStream.Play.Failed", kept.text);
+        rtmp_session_send_status(s, "error", "NetStream.Play.Failed", kept.text);
     else if (s->state == RTMP_READY || s->state == RTMP_ASKED)
-        session_send_status(s, "error", "NetConnection.Connect.Closed", kept.text);
+        rtmp_session_send_status(s, "error", "NetConnection.Connect.Closed", kept.text);
     rtmp_session_end(s, false, &kept);
 }
 
-void session_doom(struct rtmp_session *s, enum rc rc, const char *sentence)
+void rtmp_session_doom(struct rtmp_session *s, enum rc rc, const char *sentence)
 {
     if (s->doom || s->state == RTMP_OVER)
         return;
@@ -120,14 +125,14 @@ void rtmp_session_stop(struct rtmp_session *s)
     struct err why;
 
     err_set(&why, RC_CANCELLED, "the RTMP server stops");
-    session_fail(s, &why);
+    rtmp_session_fail(s, &why);
 }
 
 /* --- messages of the protocol itself --- */
 
-void session_send_user_control(struct rtmp_session *s, uint16_t event, uint32_t value)
+void rtmp_session_send_user_control(struct rtmp_session *s, uint16_t event, uint32_t value)
 {
-    const uint8_t bytes[6] = {(uint8_t)(event >> 8), (uint8_t)event,         (uint8_t)(value >> 24),
+    const uint8_t bytes[6] = {(uint8_t)(event >> 8),  (uint8_t)event,        (uint8_t)(value >> 24),
                               (uint8_t)(value >> 16), (uint8_t)(value >> 8), (uint8_t)value};
 
     chunk_write(&s->out, &(struct chunk_to){.lane = LANE_CONTROL, .type = RTMP_USER_CONTROL},
@@ -142,7 +147,7 @@ static void on_user_control(struct rtmp_session *s, struct slice body)
     uint32_t value = rd_be32(&r);
 
     if (!r.failed && event == USER_PING_REQUEST)
-        session_send_user_control(s, USER_PING_RESPONSE, value);
+        rtmp_session_send_user_control(s, USER_PING_RESPONSE, value);
 }
 
 static void on_window(struct rtmp_session *s, struct slice body)
@@ -169,14 +174,14 @@ static bool within_rate(struct rtmp_session *s)
 {
     struct err why;
 
-    if (s->now_ms - s->second_ms >= 1000) {
-        s->second_ms = s->now_ms;
+    if (now_ms(s) - s->second_ms >= 1000) {
+        s->second_ms = now_ms(s);
         s->commands = 0;
     }
     if (++s->commands <= RTMP_COMMANDS_PER_SECOND)
         return true;
     err_set(&why, RC_LIMIT, "more than %d RTMP commands in a second", RTMP_COMMANDS_PER_SECOND);
-    session_fail(s, &why);
+    rtmp_session_fail(s, &why);
     return false;
 }
 
@@ -191,7 +196,7 @@ static void on_message(struct rtmp_session *s, const struct rtmp_message *m)
     case RTMP_DATA:
     case RTMP_DATA_AMF3:
         if (s->state == RTMP_PUBLISHING)
-            ingest_message(s, m);
+            rtmp_ingest_message(s, m);
         return;
     case RTMP_USER_CONTROL:
         if (within_rate(s))
@@ -207,7 +212,7 @@ static void on_message(struct rtmp_session *s, const struct rtmp_message *m)
     case RTMP_COMMAND:
     case RTMP_COMMAND_AMF3:
         if (within_rate(s))
-            command_handle(s, m);
+            rtmp_command_handle(s, m);
         return;
     default: /* acknowledgements, shared objects, kinds nobody has named: not for us */
         return;
@@ -223,7 +228,7 @@ static void take_hello(struct rtmp_session *s, struct slice *in)
     struct err why;
 
     if (!s->held.n && handshake_check_version(in->p[0], &why) != RC_OK) {
-        session_fail(s, &why);
+        rtmp_session_fail(s, &why);
         return;
     }
     buf_add(&s->held, in->p, n);
@@ -235,7 +240,7 @@ static void take_hello(struct rtmp_session *s, struct slice *in)
     buf_cleanup(&s->held);
     buf_init(&s->held, RTMP_HELD_BYTES + STREAM_READ_MAX);
     s->echo_left = HANDSHAKE_PACKET;
-    session_set_state(s, RTMP_ECHO);
+    rtmp_session_set_state(s, RTMP_ECHO);
 }
 
 /* The echo is not compared: real encoders send wrong ones. */
@@ -246,7 +251,7 @@ static void skip_echo(struct rtmp_session *s, struct slice *in)
     *in = slice_skip(*in, n);
     s->echo_left -= n;
     if (!s->echo_left)
-        session_set_state(s, RTMP_CONNECT);
+        rtmp_session_set_state(s, RTMP_CONNECT);
 }
 
 /* While the owner makes up its mind, what the peer sends on is kept for afterwards. */
@@ -257,9 +262,8 @@ static void hold(struct rtmp_session *s, struct slice *in)
     buf_add_slice(&s->held, *in);
     *in = slice_of(NULL, 0);
     if (!buf_ok(&s->held)) {
-        err_set(&why, RC_LIMIT, "more than %d bytes before publish was answered",
-                RTMP_HELD_BYTES);
-        session_fail(s, &why);
+        err_set(&why, RC_LIMIT, "more than %d bytes before publish was answered", RTMP_HELD_BYTES);
+        rtmp_session_fail(s, &why);
     } else if (s->held.n > RTMP_HELD_BYTES && !s->paused) {
         s->paused = true;
         s->host.pause(true, s->host.arg);
@@ -276,7 +280,7 @@ static void read_message(struct rtmp_session *s, struct slice *in)
         on_message(s, &m);
         blob_unref(&m.body);
     } else if (rc != RC_NOT_FOUND) {
-        session_fail(s, &why);
+        rtmp_session_fail(s, &why);
     }
 }
 
@@ -313,7 +317,7 @@ static void check_unread(struct rtmp_session *s)
         return;
     err_set(&why, RC_LIMIT, "the peer does not read: %zu bytes wait for it, at most %zu may",
             queued, most);
-    session_fail(s, &why);
+    rtmp_session_fail(s, &why);
 }
 
 static void feed(struct rtmp_session *s, struct slice bytes)
@@ -329,20 +333,19 @@ static void feed(struct rtmp_session *s, struct slice bytes)
         session_free(s);
 }
 
-void rtmp_session_feed(struct rtmp_session *s, struct slice bytes, int64_t now_ms)
+void rtmp_session_feed(struct rtmp_session *s, struct slice bytes)
 {
-    s->now_ms = s->heard_ms = now_ms;
+    s->heard_ms = now_ms(s);
     s->bytes_in += bytes.n;
     feed(s, bytes);
 }
 
-void rtmp_session_resume(struct rtmp_session *s, int64_t now_ms)
+void rtmp_session_resume(struct rtmp_session *s)
 {
     struct buf held = s->held;
 
-    s->now_ms = now_ms;
     if (s->doom) {
-        session_fail(s, s->doom);
+        rtmp_session_fail(s, s->doom);
         return;
     }
     if (s->state == RTMP_ASKED)
@@ -373,17 +376,17 @@ static bool end_when_late(struct rtmp_session *s)
     const struct wait *w = &waits[s->state];
     struct err why;
 
-    if (!is_waiting(s) || s->now_ms - s->state_ms < w->ms)
+    if (!is_waiting(s) || now_ms(s) - s->state_ms < w->ms)
         return false;
     err_set(&why, RC_TIMEOUT, "%s did not come within %d s", w->for_what, (int)(w->ms / 1000));
-    session_fail(s, &why);
+    rtmp_session_fail(s, &why);
     return true;
 }
 
 static bool end_when_silent(struct rtmp_session *s)
 {
     int64_t most = s->state == RTMP_PLAYING ? RTMP_VIEWER_SILENCE_MS : RTMP_SILENCE_MS;
-    int64_t silence = s->now_ms - s->heard_ms;
+    int64_t silence = now_ms(s) - s->heard_ms;
     struct err why;
 
     if (s->state != RTMP_PUBLISHING && s->state != RTMP_PLAYING)
@@ -391,12 +394,12 @@ static bool end_when_silent(struct rtmp_session *s)
     if (silence >= most) {
         err_set(&why, RC_TIMEOUT, "nothing came for %d s, not even an answer to pings",
                 (int)(silence / 1000));
-        session_fail(s, &why);
+        rtmp_session_fail(s, &why);
         return true;
     }
-    if (silence >= RTMP_PING_MS && s->now_ms - s->pinged_ms >= RTMP_PING_MS) {
-        s->pinged_ms = s->now_ms;
-        session_send_user_control(s, USER_PING_REQUEST, (uint32_t)s->now_ms);
+    if (silence >= RTMP_PING_MS && now_ms(s) - s->pinged_ms >= RTMP_PING_MS) {
+        s->pinged_ms = now_ms(s);
+        rtmp_session_send_user_control(s, USER_PING_REQUEST, (uint32_t)now_ms(s));
     }
     return false;
 }
@@ -408,15 +411,14 @@ static int64_t next_look(const struct rtmp_session *s)
     int64_t in = RTMP_TICK_MS;
 
     if (is_waiting(s))
-        in = MIN(in, s->state_ms + waits[s->state].ms - s->now_ms);
-    if (s->now_ms - s->heard_ms < RTMP_PING_MS)
-        in = MIN(in, s->heard_ms + RTMP_PING_MS - s->now_ms);
+        in = MIN(in, s->state_ms + waits[s->state].ms - now_ms(s));
+    if (now_ms(s) - s->heard_ms < RTMP_PING_MS)
+        in = MIN(in, s->heard_ms + RTMP_PING_MS - now_ms(s));
     return MAX(in, 1);
 }
 
-int64_t rtmp_session_tick(struct rtmp_session *s, int64_t now_ms)
+int64_t rtmp_session_tick(struct rtmp_session *s)
 {
-    s->now_ms = now_ms;
     if (end_when_late(s) || end_when_silent(s))
         return 0;
     return next_look(s);
@@ -430,10 +432,11 @@ void rtmp_accept(struct rtmp_session *s, const struct rtmp_session_events *ev)
     s->ev = *ev;
     s->has_owner = true;
     s->on_gone = NULL;
-    session_set_state(s, s->asked_play ? RTMP_PLAYING : RTMP_PUBLISHING);
+    s->heard_ms = now_ms(s); /* the silence before was ours */
+    rtmp_session_set_state(s, s->asked_play ? RTMP_PLAYING : RTMP_PUBLISHING);
     if (s->asked_play)
         s->playback = rtmp_playback_new();
-    command_started(s);
+    rtmp_command_started(s);
     free(s->app);
     free(s->tc_url);
     s->app = s->tc_url = NULL;
@@ -446,8 +449,8 @@ void rtmp_accept(struct rtmp_session *s, const struct rtmp_session_events *ev)
 void rtmp_refuse(struct rtmp_session *s, const char *status_code, const char *sentence)
 {
     assert(s->state == RTMP_ASKED);
-    session_send_status(s, "error", status_code, sentence);
-    session_set_state(s, RTMP_OVER);
+    rtmp_session_send_status(s, "error", status_code, sentence);
+    rtmp_session_set_state(s, RTMP_OVER);
     vanish(s, NULL);
 }
 
@@ -462,12 +465,12 @@ void rtmp_session_close(struct rtmp_session *s, const char *why)
     if (s->state == RTMP_OVER)
         return;
     if (s->state == RTMP_PLAYING) {
-        session_send_user_control(s, USER_STREAM_EOF, s->stream_id);
-        session_send_status(s, "status", "NetStream.Play.UnpublishNotify", why);
+        rtmp_session_send_user_control(s, USER_STREAM_EOF, s->stream_id);
+        rtmp_session_send_status(s, "status", "NetStream.Play.UnpublishNotify", why);
     } else {
-        session_send_status(s, "error", "NetStream.Publish.Failed", why);
+        rtmp_session_send_status(s, "error", "NetStream.Publish.Failed", why);
     }
-    session_set_state(s, RTMP_OVER);
+    rtmp_session_set_state(s, RTMP_OVER);
     vanish(s, NULL);
 }
 

@@ -58,7 +58,7 @@ static enum rc append_path(struct buf *to, struct slice encoded, struct err *err
     return rc == RC_OK ? RC_OK : err_wrap(err, rc, "stream path");
 }
 
-bool target_text_is_fit(struct slice text)
+bool rtmp_target_text_is_fit(struct slice text)
 {
     if (text.n > RTMP_MAX_TEXT)
         return false;
@@ -106,13 +106,13 @@ static enum rc collect(struct slice app, struct slice tc_url, struct slice name,
     return RC_OK;
 }
 
-enum rc target_make(const char *app, const char *tc_url, struct slice name,
-                    struct rtmp_target *out, struct err *err)
+enum rc rtmp_target_make(const char *app, const char *tc_url, struct slice name,
+                         struct rtmp_target *out, struct err *err)
 {
     struct buf path, query;
     enum rc rc;
 
-    if (!target_text_is_fit(name))
+    if (!rtmp_target_text_is_fit(name))
         return err_set(err, RC_BAD_INPUT, "stream name with control bytes or above %d bytes",
                        RTMP_MAX_TEXT);
     buf_init(&path, sizeof(out->path) - 1);

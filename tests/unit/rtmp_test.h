@@ -16,12 +16,12 @@ enum fake_answer { ACCEPT, REFUSE, LATER };
 
 /* A session's world. `log` collects what the owner and the host were told. */
 struct fake {
-    struct rtmp_session *session;       /* NULL when over */
-    struct buf out;                     /* what the session wrote */
+    struct rtmp_session *session; /* NULL when over */
+    struct buf out;               /* what the session wrote */
     struct buf log;
     enum fake_answer answer;
     size_t queued;
-    int64_t now_ms;
+    int64_t now_ms, due_ms; /* the host's timer */
     int wakes, paused, grouped;
     bool close_on_frame, close_on_end, watch_gone;
 };
@@ -49,7 +49,10 @@ static inline void fake_on_frame(const struct frame *fr, void *arg)
 {
     struct fake *f = arg;
 
-    fake_note(f, "%c%lld/%lld:%zu", fr->kind == TRACK_AUDIO ? 'a' : fr->key ? 'K' : 'v',
+    fake_note(f, "%c%lld/%lld:%zu",
+              fr->kind == TRACK_AUDIO ? 'a'
+              : fr->key               ? 'K'
+                                      : 'v',
               (long long)fr->dts, (long long)fr->pts, fr->data->n);
     if (f->close_on_frame)
         rtmp_session_close(f->session, "the owner has had enough");
@@ -153,6 +156,11 @@ static inline const char *fake_peer(void *arg)
     return "a test";
 }
 
+static inline int64_t fake_now_ms(void *arg)
+{
+    return ((struct fake *)arg)->now_ms;
+}
+
 static inline void fake_init(struct fake *f, enum fake_answer answer)
 {
     const struct rtmp_host host = {
@@ -163,6 +171,7 @@ static inline void fake_init(struct fake *f, enum fake_answer answer)
         .wake = fake_wake,
         .over = fake_over,
         .peer = fake_peer,
+        .now_ms = fake_now_ms,
         .on_publish = fake_on_publish,
         .on_play = fake_on_play,
         .arg = f,
@@ -171,7 +180,8 @@ static inline void fake_init(struct fake *f, enum fake_answer answer)
     *f = (struct fake){.answer = answer, .now_ms = 1000000};
     buf_init(&f->out, 64 << 20);
     buf_init(&f->log, 1 << 20);
-    f->session = rtmp_session_new(&host, f->now_ms);
+    f->session = rtmp_session_new(&host);
+    f->due_ms = f->now_ms + RTMP_TICK_MS;
 }
 
 static inline void fake_cleanup(struct fake *f)
@@ -187,10 +197,11 @@ static inline void fake_feed(struct fake *f, struct slice in, size_t piece)
 {
     while (in.n && f->session) {
         struct slice part = slice_sub(in, 0, piece);
-        uint8_t *exact = malloc(part.n); /* ASan sees an overread, and a keeping of borrowed bytes */
+        uint8_t *exact = malloc(
+            part.n); /* ASan sees an overread, and a keeping of borrowed bytes */
 
         memcpy(exact, part.p, part.n);
-        rtmp_session_feed(f->session, slice_of(exact, part.n), f->now_ms);
+        rtmp_session_feed(f->session, slice_of(exact, part.n));
         free(exact);
         in = slice_skip(in, part.n);
     }
@@ -302,15 +313,18 @@ static inline void say(struct script *s, uint8_t type, uint32_t time_ms, uint32_
                        const char *hex)
 {
     struct blob *b = from_hex(hex);
-    const struct chunk_to to = {type == RTMP_AUDIO ? LANE_AUDIO : LANE_VIDEO, type, time_ms, stream_id};
+    const struct chunk_to to = {type == RTMP_AUDIO ? LANE_AUDIO : LANE_VIDEO, type, time_ms,
+                                stream_id};
 
     chunk_write(&s->w, &to, blob_slice(b), NULL);
     blob_unref(&b);
 }
 
-static inline void say_values(struct script *s, uint8_t type, uint32_t stream_id, struct buf *values)
+static inline void say_values(struct script *s, uint8_t type, uint32_t stream_id,
+                              struct buf *values)
 {
-    chunk_write(&s->w, &(struct chunk_to){LANE_COMMAND, type, 0, stream_id}, buf_slice(values), NULL);
+    chunk_write(&s->w, &(struct chunk_to){LANE_COMMAND, type, 0, stream_id}, buf_slice(values),
+                NULL);
     buf_cleanup(values);
 }
 

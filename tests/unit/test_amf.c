@@ -7,7 +7,8 @@
 
 #include "media/rtmp/amf.h"
 
-#define TEN_OBJECTS "\x03\0\1a\x03\0\1a\x03\0\1a\x03\0\1a\x03\0\1a\x03\0\1a\x03\0\1a\x03\0\1a\x03\0\1a\x03\0\1a"
+#define TEN_OBJECTS                                                                                \
+    "\x03\0\1a\x03\0\1a\x03\0\1a\x03\0\1a\x03\0\1a\x03\0\1a\x03\0\1a\x03\0\1a\x03\0\1a\x03\0\1a"
 
 static void test_values(void **state)
 {
@@ -34,8 +35,8 @@ static void test_values(void **state)
         {"object", SLICE_LIT("\3\0\1a\2\0\1b\0\0\x09"), AMF_OBJECT, 0, NULL},
         {"empty object", SLICE_LIT("\3\0\0\x09"), AMF_OBJECT, 0, NULL},
         {"typed object", SLICE_LIT("\x10\0\1T\0\1a\5\0\0\x09"), AMF_OBJECT, 0, NULL},
-        {"ECMA array, its count a lie", SLICE_LIT("\x08\xff\xff\xff\xff\0\1a\5\0\0\x09"), AMF_OBJECT,
-         0, NULL},
+        {"ECMA array, its count a lie", SLICE_LIT("\x08\xff\xff\xff\xff\0\1a\5\0\0\x09"),
+         AMF_OBJECT, 0, NULL},
         {"list", SLICE_LIT("\x0a\0\0\0\2\5\1\1"), AMF_LIST, 0, NULL},
         {"AMF3 null", SLICE_LIT("\x11\1"), AMF_NULL, 0, NULL},
         {"AMF3 true", SLICE_LIT("\x11\3"), AMF_FLAG, 1, NULL},
@@ -85,15 +86,24 @@ static void test_hostile(void **state)
         {"a movie clip, which nobody sends", SLICE_LIT("\4"), false},
         {"an end without an object", SLICE_LIT("\x09"), false},
         {"list of 4 billion", SLICE_LIT("\x0a\xff\xff\xff\xff\5\5\5\5"), false},
-        {"text longer than the message", SLICE_LIT("\2\xff\xff" "a"), false},
-        {"long text of 4 GiB", SLICE_LIT("\x0c\xff\xff\xff\xff" "a"), false},
+        {"text longer than the message",
+         SLICE_LIT("\2\xff\xff"
+                   "a"),
+         false},
+        {"long text of 4 GiB",
+         SLICE_LIT("\x0c\xff\xff\xff\xff"
+                   "a"),
+         false},
         {"object without an end", SLICE_LIT("\3\0\1a\5"), false},
         {"AMF3 object", SLICE_LIT("\x11\x0a\x0b\1\1"), false},
         {"AMF3 text by reference", SLICE_LIT("\x11\6\2"), false},
-        {"depth 15", SLICE_LIT(TEN_OBJECTS "\3\0\1a\3\0\1a\3\0\1a\3\0\1a\3\0\1a\5"
+        {"depth 15",
+         SLICE_LIT(TEN_OBJECTS "\3\0\1a\3\0\1a\3\0\1a\3\0\1a\3\0\1a\5"
                                "\0\0\x09\0\0\x09\0\0\x09\0\0\x09\0\0\x09\0\0\x09\0\0\x09\0\0\x09"
-                               "\0\0\x09\0\0\x09\0\0\x09\0\0\x09\0\0\x09\0\0\x09\0\0\x09"), true},
-        {"depth 16", SLICE_LIT(TEN_OBJECTS "\3\0\1a\3\0\1a\3\0\1a\3\0\1a\3\0\1a\3\0\1a\5"
+                               "\0\0\x09\0\0\x09\0\0\x09\0\0\x09\0\0\x09\0\0\x09\0\0\x09"),
+         true},
+        {"depth 16",
+         SLICE_LIT(TEN_OBJECTS "\3\0\1a\3\0\1a\3\0\1a\3\0\1a\3\0\1a\3\0\1a\5"
                                "\0\0\x09\0\0\x09\0\0\x09\0\0\x09\0\0\x09\0\0\x09\0\0\x09\0\0\x09"
                                "\0\0\x09\0\0\x09\0\0\x09\0\0\x09\0\0\x09\0\0\x09\0\0\x09\0\0\x09"),
          false},
@@ -111,7 +121,8 @@ static void test_hostile(void **state)
 
 static void test_members(void **state)
 {
-    struct slice in = SLICE_LIT("\3\0\3app\2\0\4live\0\5tcurl\2\0\1u\0\1n\0\x40\0\0\0\0\0\0\0\0\0\x09");
+    struct slice in = SLICE_LIT(
+        "\3\0\3app\2\0\4live\0\5tcurl\2\0\1u\0\1n\0\x40\0\0\0\0\0\0\0\0\0\x09");
     struct amf_value object, v;
 
     (void)state;

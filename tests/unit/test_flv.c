@@ -55,8 +55,8 @@ static const struct {
      true, 1033, IDR},
     {"extended, two things before", FLV_VIDEO, "9700aa0700bb0361766331" IDR, FLV_FRAME, true, 1000,
      IDR},
-    {"extended, a long thing before", FLV_VIDEO, "97ff0001aabb0361766331" IDR, FLV_FRAME, true, 1000,
-     IDR},
+    {"extended, a long thing before", FLV_VIDEO, "97ff0001aabb0361766331" IDR, FLV_FRAME, true,
+     1000, IDR},
     {"extended, end", FLV_VIDEO, "9261766331", FLV_END_OF_SEQUENCE, 0, 0, NULL},
     {"extended, HDR metadata", FLV_VIDEO, "9461766331020000", FLV_NOTHING, 0, 0, NULL},
     {"extended, command", FLV_VIDEO, "d100", FLV_NOTHING, 0, 0, NULL},
@@ -104,7 +104,8 @@ static const struct {
     {"H.263", FLV_VIDEO, "12aabb", RC_UNSUPPORTED, "Sorenson H.263"},
     {"HEVC in the old header", FLV_VIDEO, "1c01000000aa", RC_UNSUPPORTED, "HEVC"},
     {"a number without a name", FLV_VIDEO, "1aaa", RC_UNSUPPORTED, "video codec 10"},
-    {"HEVC", FLV_VIDEO, "9068766331aabb", RC_UNSUPPORTED, "'hvc1' is not supported; send video as H.264"},
+    {"HEVC", FLV_VIDEO, "9068766331aabb", RC_UNSUPPORTED,
+     "'hvc1' is not supported; send video as H.264"},
     {"AV1", FLV_VIDEO, "9061763031aabb", RC_UNSUPPORTED, "'av01'"},
     {"a name of any bytes", FLV_VIDEO, "900a1b2c3daabb", RC_UNSUPPORTED, "'\\x0a\\x1b,='"},
     {"multitrack", FLV_VIDEO, "960061766331", RC_UNSUPPORTED, "several video tracks"},
@@ -112,10 +113,17 @@ static const struct {
     {"ModEx without an end", FLV_VIDEO, "97ffffff01", RC_BAD_INPUT, "cut short"},
     {"MP3", FLV_AUDIO, "2faabb", RC_UNSUPPORTED, "MP3"},
     {"Speex", FLV_AUDIO, "b2aabb", RC_UNSUPPORTED, "Speex"},
-    {"Opus", FLV_AUDIO, "904f707573aa", RC_UNSUPPORTED, "'Opus' is not supported; send audio as AAC"},
+    {"Opus", FLV_AUDIO, "904f707573aa", RC_UNSUPPORTED,
+     "'Opus' is not supported; send audio as AAC"},
     {"audio multitrack", FLV_AUDIO, "95006d703461", RC_UNSUPPORTED, "several audio tracks"},
-    {"a unit longer than the frame", FLV_VIDEO, "1701000000" "000000ff65", RC_BAD_INPUT, "NAL unit"},
-    {"a unit of 4 GiB", FLV_VIDEO, "1701000000" "ffffffff65", RC_BAD_INPUT, "NAL unit"},
+    {"a unit longer than the frame", FLV_VIDEO,
+     "1701000000"
+     "000000ff65",
+     RC_BAD_INPUT, "NAL unit"},
+    {"a unit of 4 GiB", FLV_VIDEO,
+     "1701000000"
+     "ffffffff65",
+     RC_BAD_INPUT, "NAL unit"},
 };
 
 static void others_are_refused_by_name(void **state)
@@ -138,8 +146,10 @@ static void sequence_headers(void **state)
         int type;
         const char *body;
     } headers[] = {
-        {FLV_VIDEO, "1700000000" AVCC_25}, {FLV_VIDEO, "9061766331" AVCC_25},
-        {FLV_AUDIO, "af00" ASC},           {FLV_AUDIO, "906d703461" ASC},
+        {FLV_VIDEO, "1700000000" AVCC_25},
+        {FLV_VIDEO, "9061766331" AVCC_25},
+        {FLV_AUDIO, "af00" ASC},
+        {FLV_AUDIO, "906d703461" ASC},
     };
     int length_size = 0;
 
@@ -176,12 +186,20 @@ static void short_nal_lengths_become_four_bytes(void **state)
 {
     struct flv_item item;
 
-    assert_int_equal(read_body(FLV_VIDEO, "1701000000" "000465888400" "000209f0", 2, &item, NULL),
+    assert_int_equal(read_body(FLV_VIDEO,
+                               "1701000000"
+                               "000465888400"
+                               "000209f0",
+                               2, &item, NULL),
                      RC_OK);
     assert_bytes(blob_slice(item.frame.data), IDR);
     assert_true(item.frame.key);
     flv_item_cleanup(&item);
-    assert_int_equal(read_body(FLV_VIDEO, "1701000000" "0465888400", 1, &item, NULL), RC_OK);
+    assert_int_equal(read_body(FLV_VIDEO,
+                               "1701000000"
+                               "0465888400",
+                               1, &item, NULL),
+                     RC_OK);
     assert_bytes(blob_slice(item.frame.data), IDR);
     flv_item_cleanup(&item);
     assert_int_equal(read_body(FLV_VIDEO, "1701000000" IDR, 0, &item, NULL), RC_OK);
@@ -277,9 +295,11 @@ static void a_file_in_any_cut_is_what_ffprobe_reads(void **state)
     int fd = mkstemp(path);
     char *make = xasprintf("ffmpeg -v error -y -f lavfi -i testsrc2=s=128x96:r=30 -f lavfi -i "
                            "sine=r=44100 -t 2 -c:v libx264 -preset veryfast -g 20 -bf 2 -c:a aac "
-                           "-f flv %s", path);
+                           "-f flv %s",
+                           path);
     char *probe = xasprintf("ffprobe -v error -show_entries packet=stream_index,pts,dts,size,flags "
-                            "-of csv=p=0:s='|' %s | sed 's/K_*$/1/; s/__*$/0/'", path);
+                            "-of csv=p=0:s='|' %s | sed 's/K_*$/1/; s/__*$/0/'",
+                            path);
     char *cat = xasprintf("cat %s", path);
     struct buf none = output_of(make), want = output_of(probe), file = output_of(cat);
 
@@ -320,11 +340,29 @@ static void files_that_are_none(void **state)
     } files[] = {
         {"an MP4", "000000206674797069736f6d", RC_BAD_INPUT, 0},
         {"a header that is too short for itself", "464c56010500000001", RC_BAD_INPUT, 0},
-        {"a tag above 8 MiB", "464c5601050000000900000000" "09900000" "00000000000000", RC_BAD_INPUT, 0},
-        {"a header with an annex", "464c5601050000000baabb00000000" "12000001" "00000000000000" "aa0000000c",
+        {"a tag above 8 MiB",
+         "464c5601050000000900000000"
+         "09900000"
+         "00000000000000",
+         RC_BAD_INPUT, 0},
+        {"a header with an annex",
+         "464c5601050000000baabb00000000"
+         "12000001"
+         "00000000000000"
+         "aa0000000c",
          RC_OK, 1},
-        {"an empty tag", "464c5601050000000900000000" "08000000" "00000000000000" "0000000b", RC_OK, 1},
-        {"cut in a tag", "464c5601050000000900000000" "08000010" "00000000000000" "00", RC_OK, 0},
+        {"an empty tag",
+         "464c5601050000000900000000"
+         "08000000"
+         "00000000000000"
+         "0000000b",
+         RC_OK, 1},
+        {"cut in a tag",
+         "464c5601050000000900000000"
+         "08000010"
+         "00000000000000"
+         "00",
+         RC_OK, 0},
     };
 
     for (size_t i = 0; i < ARRAY_LEN(files); i++) {
