@@ -27,16 +27,16 @@ enum { DEFAULT_MAX_SESSIONS = 10 };
 
 /* One segment, from codec_transcode to its answer. */
 struct job {
-    struct list_node node;          /* in its session's list while it waits */
-    struct codec_session *session;  /* NULL once it is answered */
+    struct list_node node;         /* in its session's list while it waits */
+    struct codec_session *session; /* NULL once it is answered */
     struct loop *loop;
     struct blob *segment;
     struct msg_job msg;
     struct timer *deadline;
-    int64_t deadline_ms;            /* on the monotonic clock */
-    int64_t attempt_ms;             /* when this attempt began */
+    int64_t deadline_ms; /* on the monotonic clock */
+    int64_t attempt_ms;  /* when this attempt began */
     int attempts;
-    bool kept;                      /* its bytes are in the failed folder */
+    bool kept; /* its bytes are in the failed folder */
     codec_on_result on_result;
     void *arg;
     struct deferred answer;
@@ -49,19 +49,19 @@ struct job {
 struct process_of_session {
     struct list_node node;
     struct codec *codec;
-    struct codec_session *session;  /* NULL: given up, only its death is awaited */
-    struct codec_child *socket;     /* NULL: closed */
+    struct codec_session *session; /* NULL: given up, only its death is awaited */
+    struct codec_child *socket;    /* NULL: closed */
     uint32_t number;
-    int pid, pidfd;                 /* 0, -1 until the template tells */
-    bool must_die;                  /* kill it when its pidfd comes */
-    int jobs;                       /* done */
+    int pid, pidfd; /* 0, -1 until the template tells */
+    bool must_die;  /* kill it when its pidfd comes */
+    int jobs;       /* done */
 };
 
 struct codec_session {
     struct list_node node;
     struct codec *codec;
     char id[MSG_MAX_ID + 1];
-    struct list jobs;               /* waiting, in order */
+    struct list jobs; /* waiting, in order */
     struct job *current;
     struct process_of_session *process;
     struct deferred kick;
@@ -121,13 +121,19 @@ static void job_answer(struct job *j)
     session_kick_soon(s);
 }
 
-static void job_fail(struct job *j, const struct err *err)
+/* why: for the log only, may be empty. */
+static void job_refuse(struct job *j, const struct err *err, const char *why)
 {
     j->result.rc = err->code;
     j->result.err = *err;
     if (err->code != RC_CANCELLED)
-        log_peer(&j->log, "not transcoded: %s", err->text);
+        log_peer(&j->log, "not transcoded: %s%s%s", err->text, why[0] ? ": " : "", why);
     job_answer(j);
+}
+
+static void job_fail(struct job *j, const struct err *err)
+{
+    job_refuse(j, err, "");
 }
 
 /* ---- children ---- */
@@ -164,7 +170,7 @@ static void process_free_reaped(struct process_of_session *p)
     list_remove(&c->processes, &p->node);
     free(p);
     LIST_EACH (&c->sessions, struct codec_session, node, s)
-        session_kick_soon(s);       /* one may be waiting for room */
+        session_kick_soon(s); /* one may be waiting for room */
 }
 
 static void keep_bytes(struct job *j)
@@ -303,8 +309,7 @@ static void on_gone(void *arg)
         process_ended(p, &err);
 }
 
-static const struct codec_template_events template_events = {on_ready, on_opened, on_died,
-                                                             on_gone};
+static const struct codec_template_events template_events = {on_ready, on_opened, on_died, on_gone};
 
 /* ---- what a child tells ---- */
 
@@ -313,23 +318,13 @@ static void take_output(struct job *j, const struct codec_output *out)
     struct codec_result *r = &j->result;
 
     for (size_t i = 0; i < out->n; i++)
-        r->renditions[i] = (struct codec_rendition){
-            .media = blob_ref(out->media[i]), .pixels = out->about[i].pixels,
-            .width = out->about[i].width, .height = out->about[i].height,
-            .frames = out->about[i].frames};
+        r->renditions[i] = (struct codec_rendition){.media = blob_ref(out->media[i]),
+                                                    .pixels = out->about[i].pixels,
+                                                    .width = out->about[i].width,
+                                                    .height = out->about[i].height,
+                                                    .frames = out->about[i].frames};
     r->n_renditions = out->n;
     r->rc = RC_OK;
-}
-
-/* The network's text alone: the other side compares whole texts. Why is in the log. */
-static void job_refused(struct job *j, const struct msg_done *m)
-{
-    struct err err;
-
-    err_set(&err, m->rc, "%s", m->text);
-    if (m->detail[0])
-        log_peer(&j->log, "%s: %s", m->text, m->detail);
-    job_fail(j, &err);
 }
 
 /* A child that ran out of memory ends itself; if it had worked before, what it had gathered
@@ -348,6 +343,7 @@ static void on_done(const struct msg_done *m, const struct codec_output *out, vo
 {
     struct process_of_session *p = arg;
     struct job *j = p->session->current;
+    struct err err;
 
     assert(j && j->attempts > 0);
     j->result.decoded_pixels = m->decoded_pixels;
@@ -357,7 +353,9 @@ static void on_done(const struct msg_done *m, const struct codec_output *out, vo
     }
     p->jobs++;
     if (m->rc != RC_OK) {
-        job_refused(j, m);
+        /* the network's text alone: the other side compares whole texts */
+        err_set(&err, m->rc, "%s", m->text);
+        job_refuse(j, &err, m->detail);
         return;
     }
     take_output(j, out);
@@ -394,8 +392,7 @@ static enum rc process_open(struct codec_session *s, struct err *err)
 {
     struct codec *c = s->codec;
     struct process_of_session *p = xcalloc(1, sizeof(*p));
-    struct msg_open m = {.session = ++c->last_number,
-                         .memory_limit_bytes = c->memory_limit_bytes};
+    struct msg_open m = {.session = ++c->last_number, .memory_limit_bytes = c->memory_limit_bytes};
     int their_end;
 
     p->socket = codec_child_new(c->loop, &child_events, p, &their_end, err);
@@ -420,9 +417,9 @@ static void job_run(struct job *j)
     struct err err;
 
     if (s->process && !s->process->socket)
-        return;     /* its death is on the way, and kicks us */
+        return; /* its death is on the way, and kicks us */
     if (!s->process && s->codec->processes.n >= (size_t)s->codec->max_sessions)
-        return;     /* so does the end of another, or the deadline ends the wait */
+        return; /* so does the end of another, or the deadline ends the wait */
     if (!s->process && process_open(s, &err) != RC_OK) {
         job_fail(j, &err);
         return;
@@ -507,9 +504,12 @@ static enum rc check_job(const struct codec_job *job, struct err *err)
 static void copy_job(struct job *j, const struct codec_job *job)
 {
     j->segment = blob_ref(job->segment);
-    j->msg = (struct msg_job){.seq = job->seq, .duration_ms = job->duration_ms,
-                              .reinit = job->reinit, .clip_from_ms = job->clip_from_ms,
-                              .clip_to_ms = job->clip_to_ms, .segment_bytes = job->segment->n};
+    j->msg = (struct msg_job){.seq = job->seq,
+                              .duration_ms = job->duration_ms,
+                              .reinit = job->reinit,
+                              .clip_from_ms = job->clip_from_ms,
+                              .clip_to_ms = job->clip_to_ms,
+                              .segment_bytes = job->segment->n};
     j->msg.n_profiles = MIN(job->n_profiles, (size_t)CODEC_MAX_RENDITIONS);
     for (size_t i = 0; i < j->msg.n_profiles; i++)
         j->msg.profiles[i] = job->profiles[i];
@@ -577,8 +577,10 @@ static enum rc start_template(struct codec *c, const char *program, struct err *
     enum rc rc = RC_OK;
 
     if (access(path, X_OK) != 0)
-        rc = err_set(err, RC_NOT_FOUND, "leat-codec is not at %s: build it, or install it beside "
-                     "leat", path);
+        rc = err_set(err, RC_NOT_FOUND,
+                     "leat-codec is not at %s: build it, or install it beside "
+                     "leat",
+                     path);
     if (rc == RC_OK) {
         c->template = codec_template_start(c->loop, path, &template_events, c, err);
         rc = c->template ? RC_OK : RC_IO;
@@ -594,8 +596,8 @@ struct codec *codec_new(struct loop *loop, const struct codec_conf *conf, struct
     c->loop = loop;
     c->failed_dir = conf->failed_dir ? xstrdup(conf->failed_dir) : NULL;
     c->failed_dir_max_bytes = conf->failed_dir_max_bytes;
-    c->memory_limit_bytes =
-        conf->memory_limit_bytes ? conf->memory_limit_bytes : DEFAULT_MEMORY_BYTES;
+    c->memory_limit_bytes = conf->memory_limit_bytes ? conf->memory_limit_bytes
+                                                     : DEFAULT_MEMORY_BYTES;
     c->max_sessions = conf->max_sessions > 0 ? conf->max_sessions : DEFAULT_MAX_SESSIONS;
     list_init(&c->sessions);
     list_init(&c->processes);
@@ -613,7 +615,7 @@ void codec_free(struct codec *c)
     LIST_EACH (&c->sessions, struct codec_session, node, s)
         codec_session_close(s);
     LIST_EACH (&c->processes, struct process_of_session, node, p)
-        process_free_reaped(p);     /* they die with the template */
+        process_free_reaped(p); /* they die with the template */
     codec_template_stop(c->template);
     free(c->failed_dir);
     free(c);

@@ -25,11 +25,11 @@ struct codec;
 struct codec_session;
 
 struct codec_conf {
-    const char *program;          /* path of leat-codec; NULL: beside our own executable */
-    const char *failed_dir;       /* where segments that crashed a codec are kept; NULL: nowhere */
-    size_t failed_dir_max_bytes;  /* oldest are removed above this */
-    size_t memory_limit_bytes;    /* each child; 0: 768 MiB */
-    int max_sessions;             /* children alive at once */
+    const char *program;         /* path of leat-codec; NULL: beside our own executable */
+    const char *failed_dir;      /* where segments that crashed a codec are kept; NULL: nowhere */
+    size_t failed_dir_max_bytes; /* oldest are removed above this */
+    size_t memory_limit_bytes;   /* each child; 0: 768 MiB */
+    int max_sessions;            /* children alive at once */
 };
 
 /* Starts the template. NULL and *err when leat-codec cannot be run (says where it looked). */
@@ -45,27 +45,27 @@ void codec_session_close(struct codec_session *s);
 enum { CODEC_MAX_RENDITIONS = 10, CODEC_MAX_SEGMENT_BYTES = 300 * 1000 * 1000 };
 
 struct codec_job {
-    struct blob *segment;              /* borrowed for the call; a reference is kept */
-    const struct profile *profiles;    /* copied */
+    struct blob *segment;           /* borrowed for the call; a reference is kept */
+    const struct profile *profiles; /* copied */
     size_t n_profiles;
     int64_t seq;
-    int32_t duration_ms;               /* declared by the sender */
-    int32_t deadline_ms;               /* from now; then the child is killed: RC_TIMEOUT */
-    bool reinit;                       /* drop encoder state first (ForceSessionReinit) */
-    int64_t clip_from_ms, clip_to_ms;  /* SegParameters; both 0: whole segment */
+    int32_t duration_ms;              /* declared by the sender */
+    int32_t deadline_ms;              /* from now; then the child is killed: RC_TIMEOUT */
+    bool reinit;                      /* drop encoder state first (ForceSessionReinit) */
+    int64_t clip_from_ms, clip_to_ms; /* SegParameters; both 0: whole segment */
 };
 
 struct codec_rendition {
-    struct blob *media;    /* the callback's to ref */
-    int64_t pixels;        /* width * height summed over encoded frames */
+    struct blob *media; /* the callback's to ref */
+    int64_t pixels;     /* width * height summed over encoded frames */
     int width, height, frames;
 };
 
 struct codec_result {
-    enum rc rc;            /* RC_OK; RC_BAD_INPUT and RC_UNSUPPORTED: this input can never work;
-                              RC_CRASHED, RC_TIMEOUT, RC_LIMIT: the child died on it */
-    struct err err;        /* err.text begins with the network's error text (video.md 4.5), e.g.
-                              "TranscoderInvalidVideo" */
+    enum rc rc;     /* RC_OK; RC_BAD_INPUT and RC_UNSUPPORTED: this input can never work;
+                       RC_CRASHED, RC_TIMEOUT, RC_LIMIT: the child died on it */
+    struct err err; /* err.text begins with the network's error text (video.md 4.5), e.g.
+                       "TranscoderInvalidVideo" */
     struct codec_rendition renditions[CODEC_MAX_RENDITIONS];
     size_t n_renditions;
     int64_t decoded_pixels;

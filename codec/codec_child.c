@@ -19,12 +19,12 @@ struct codec_child {
     void *arg;
     bool closed;
     bool has_job;
-    size_t n_profiles;          /* of the job */
+    size_t n_profiles; /* of the job */
 
     enum part part;
     struct msg_head head;
-    struct buf text;            /* head or body so far */
-    struct buf media;           /* of the rendition that is coming */
+    struct buf text;  /* head or body so far */
+    struct buf media; /* of the rendition that is coming */
     uint64_t media_left;
     size_t output_bytes;
     struct codec_output out;
@@ -52,7 +52,7 @@ static void on_written(uv_write_t *req, int status)
 {
     struct write *w = CONTAINER_OF(req, struct write, req);
 
-    blob_unref(&w->segment);    /* an error shows as the end of the socket */
+    blob_unref(&w->segment); /* an error shows as the end of the socket */
     buf_cleanup(&w->head);
     free(w);
 }
@@ -180,7 +180,7 @@ static const char *take_bytes(struct codec_child *c, struct slice in)
             c->media_left -= n;
         in = slice_skip(in, n);
         if (bytes_missing(c))
-            break;      /* the rest is on its way */
+            break; /* the rest is on its way */
         wrong = on_part_complete(c);
     }
     return wrong;
@@ -219,7 +219,7 @@ static struct codec_child *child_of_socket(struct loop *l, int fd)
     buf_init(&c->text, MSG_MAX_BODY);
     buf_init(&c->media, 0);
     int e = uv_pipe_open(&c->pipe, fd);
-    assert(e == 0);     /* a socket of ours, just made */
+    assert(e == 0); /* a socket of ours, just made */
     uv_read_start((uv_stream_t *)&c->pipe, on_alloc, on_read);
     return c;
 }

@@ -16,14 +16,14 @@
 #include "codec/message.h"
 #include "net/loop.h"
 
-enum { CODEC_MAX_OUTPUT_BYTES = 600 * 1000 * 1000 };    /* all renditions of one job */
+enum { CODEC_MAX_OUTPUT_BYTES = 600 * 1000 * 1000 }; /* all renditions of one job */
 
 struct codec_child;
 
 struct codec_output {
-    struct blob *media[MSG_MAX_RENDITIONS];     /* the child object's; ref what you keep */
+    struct blob *media[MSG_MAX_RENDITIONS]; /* the child object's; ref what you keep */
     struct msg_rendition about[MSG_MAX_RENDITIONS];
-    size_t n;                                   /* they came in the order of the profiles */
+    size_t n; /* they came in the order of the profiles */
 };
 
 struct codec_child_events {

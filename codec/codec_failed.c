@@ -124,7 +124,7 @@ static void keep_run(void *arg)
                         w->max_bytes);
         return;
     }
-    (void)mkdir(w->dir, 0700);  /* where it cannot be made, opening it tells why */
+    (void)mkdir(w->dir, 0700); /* where it cannot be made, opening it tells why */
     DIR *d = opendir(w->dir);
     if (!d) {
         w->rc = err_errno(&w->err, RC_IO, errno, "%s", w->dir);

@@ -16,14 +16,14 @@ enum {
     MAX_PACKET = MSG_HEAD_BYTES + MSG_MAX_BODY,
     FIRST_RESTART_MS = 100,
     SLOWEST_RESTART_MS = 10000,
-    PACKETS_A_TURN = 32         /* read in one turn of the loop */
+    PACKETS_A_TURN = 32 /* read in one turn of the loop */
 };
 
 /* A packet that waits until the socket takes it. */
 struct packet {
     struct list_node node;
     struct buf bytes;
-    int fd;                     /* sent along; -1: none */
+    int fd; /* sent along; -1: none */
 };
 
 /* The control socket; it lives until libuv has let go of it. */
@@ -38,8 +38,8 @@ struct codec_template {
     struct codec_template_events events;
     void *arg;
     struct process *process;
-    struct control *control;    /* NULL while it does not run */
-    struct list waiting;        /* struct packet */
+    struct control *control; /* NULL while it does not run */
+    struct list waiting;     /* struct packet */
     struct timer *restart;
     int64_t restart_ms;
     struct log_tag log;
@@ -67,7 +67,10 @@ static void forget_packets(struct codec_template *t)
 static int send_packet(int fd, const struct packet *p)
 {
     struct iovec iov = {p->bytes.p, p->bytes.n};
-    union { char bytes[CMSG_SPACE(sizeof(int))]; struct cmsghdr align; } room = {{0}};
+    union {
+        char bytes[CMSG_SPACE(sizeof(int))];
+        struct cmsghdr align;
+    } room = {{0}};
     struct msghdr m = {.msg_iov = &iov, .msg_iovlen = 1};
 
     if (p->fd >= 0) {
@@ -118,7 +121,7 @@ void codec_template_open(struct codec_template *t, const struct msg_open *m, int
 void codec_template_budget(struct codec_template *t, const struct msg_budget *m)
 {
     if (!t->control)
-        return;     /* the child it is for died with the template */
+        return; /* the child it is for died with the template */
     msg_budget_encode(&packet_new(t, -1)->bytes, m);
     flush(t);
 }
@@ -129,8 +132,13 @@ void codec_template_budget(struct codec_template *t, const struct msg_budget *m)
 static ssize_t receive_packet(int from, uint8_t bytes[MAX_PACKET], int *fd)
 {
     struct iovec iov = {bytes, MAX_PACKET};
-    union { char bytes[CMSG_SPACE(sizeof(int))]; struct cmsghdr align; } room;
-    struct msghdr m = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = room.bytes,
+    union {
+        char bytes[CMSG_SPACE(sizeof(int))];
+        struct cmsghdr align;
+    } room;
+    struct msghdr m = {.msg_iov = &iov,
+                       .msg_iovlen = 1,
+                       .msg_control = room.bytes,
                        .msg_controllen = sizeof(room.bytes)};
     ssize_t n = recvmsg(from, &m, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
 
@@ -156,7 +164,7 @@ static void handle_packet(struct codec_template *t, struct slice packet, int TAK
     struct slice body = slice_skip(packet, MSG_HEAD_BYTES);
 
     if (msg_head_decode(slice_sub(packet, 0, MSG_HEAD_BYTES), &head, NULL) != RC_OK)
-        head.kind = MSG_DONE;   /* not of this conversation */
+        head.kind = MSG_DONE; /* not of this conversation */
     if (head.kind == MSG_OPENED && msg_opened_decode(body, &opened, NULL) == RC_OK) {
         t->events.on_opened(&opened, fd, t->arg);
         return;
@@ -182,7 +190,7 @@ static void on_poll(uv_poll_t *h, int status, int events)
         ssize_t n = receive_packet(c->fd, bytes, &fd);
 
         if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR)) {
-            uv_poll_stop(&c->poll);     /* the end: on_exit tells */
+            uv_poll_stop(&c->poll); /* the end: on_exit tells */
             return;
         }
         if (n < 0)
@@ -246,8 +254,8 @@ static enum rc start(struct codec_template *t, struct err *err)
 
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0)
         return err_errno(err, RC_IO, errno, "socket pair for leat-codec");
-    struct process_conf conf = {.argv = argv, .pass_fd = pair[1], .on_exit = on_exit_of_process,
-                                .arg = t};
+    struct process_conf conf = {
+        .argv = argv, .pass_fd = pair[1], .on_exit = on_exit_of_process, .arg = t};
     process_free(t->process);
     t->process = process_start(t->loop, &conf, err);
     close(pair[1]);

@@ -32,8 +32,14 @@ static void put_text(struct buf *b, const char *s)
     buf_add(b, s, n);
 }
 
-static void put_i32(struct buf *b, int32_t v) { buf_be32(b, (uint32_t)v); }
-static void put_i64(struct buf *b, int64_t v) { buf_be64(b, (uint64_t)v); }
+static void put_i32(struct buf *b, int32_t v)
+{
+    buf_be32(b, (uint32_t)v);
+}
+static void put_i64(struct buf *b, int64_t v)
+{
+    buf_be64(b, (uint64_t)v);
+}
 
 static void put_profile(struct buf *b, const struct profile *p)
 {
@@ -50,7 +56,10 @@ static void put_profile(struct buf *b, const struct profile *p)
     buf_be32(b, p->quality);
 }
 
-void msg_ready_encode(struct buf *b) { end(b, begin(b, MSG_READY)); }
+void msg_ready_encode(struct buf *b)
+{
+    end(b, begin(b, MSG_READY));
+}
 
 void msg_open_encode(struct buf *b, const struct msg_open *m)
 {
@@ -149,10 +158,19 @@ static uint64_t rd_u64_max(struct reader *r, uint64_t max)
     return 0;
 }
 
-static int32_t rd_i32(struct reader *r) { return (int32_t)rd_be32(r); }
-static int64_t rd_i64(struct reader *r) { return (int64_t)rd_be64(r); }
+static int32_t rd_i32(struct reader *r)
+{
+    return (int32_t)rd_be32(r);
+}
+static int64_t rd_i64(struct reader *r)
+{
+    return (int64_t)rd_be64(r);
+}
 
-static bool rd_bool(struct reader *r) { return rd_max(r, rd_u8(r), 1) == 1; }
+static bool rd_bool(struct reader *r)
+{
+    return rd_max(r, rd_u8(r), 1) == 1;
+}
 
 /* out has room for max bytes and a NUL. */
 static void rd_text(struct reader *r, char *out, size_t max)

@@ -40,12 +40,12 @@ enum msg_kind {
 
 enum {
     MSG_HEAD_BYTES = 4,
-    MSG_MAX_BODY = 4096,            /* ten profiles with the longest names are 1700 bytes */
+    MSG_MAX_BODY = 4096, /* ten profiles with the longest names are 1700 bytes */
     MSG_MAX_SEGMENT = 300 * 1000 * 1000,
     MSG_MAX_RENDITIONS = MAX_PROFILES,
     MSG_MAX_ID = 64,
     MSG_MAX_TEXT = 240,
-    MSG_MAX_SIDE = 16384,           /* pixels */
+    MSG_MAX_SIDE = 16384, /* pixels */
     MSG_MAX_DURATION_MS = 300 * 1000
 };
 
@@ -55,14 +55,14 @@ struct msg_head {
 };
 
 struct msg_open {
-    uint32_t session;               /* the client's number, comes back in OPENED */
+    uint32_t session; /* the client's number, comes back in OPENED */
     uint64_t memory_limit_bytes;
-    char id[MSG_MAX_ID + 1];        /* becomes the process's name */
+    char id[MSG_MAX_ID + 1]; /* becomes the process's name */
 };
 
 struct msg_opened {
     uint32_t session;
-    int32_t pid;                    /* negative: -errno, there is no child */
+    int32_t pid; /* negative: -errno, there is no child */
 };
 
 struct msg_died {
@@ -77,8 +77,8 @@ struct msg_budget {
 
 struct msg_job {
     int64_t seq;
-    int32_t duration_ms;            /* declared by the sender; 0: unknown */
-    bool reinit;                    /* forget encoders and decoder first */
+    int32_t duration_ms; /* declared by the sender; 0: unknown */
+    bool reinit;         /* forget encoders and decoder first */
     int64_t clip_from_ms, clip_to_ms;
     uint64_t segment_bytes;
     size_t n_profiles;
@@ -86,7 +86,7 @@ struct msg_job {
 };
 
 struct msg_rendition {
-    uint32_t index;                 /* into the job's profiles */
+    uint32_t index; /* into the job's profiles */
     int32_t width, height, frames;
     int64_t pixels;
     uint64_t bytes;
@@ -95,8 +95,8 @@ struct msg_rendition {
 struct msg_done {
     enum rc rc;
     int64_t decoded_pixels;
-    char text[MSG_MAX_TEXT + 1];    /* the network's error text, alone; empty with RC_OK */
-    char detail[MSG_MAX_TEXT + 1];  /* why, for the log */
+    char text[MSG_MAX_TEXT + 1];   /* the network's error text, alone; empty with RC_OK */
+    char detail[MSG_MAX_TEXT + 1]; /* why, for the log */
 };
 
 MUST_CHECK enum rc msg_head_decode(struct slice four_bytes, struct msg_head *out, struct err *err);

@@ -8,6 +8,5 @@ enum rc av_err(struct err *err, enum rc rc, int averror, const char *what)
 
     if (averror == AVERROR(ENOMEM))
         return err_set(err, RC_LIMIT, "codec out of memory: %s", what);
-    return err_set(err, rc, "%s: %s", what,
-                   av_make_error_string(words, sizeof(words), averror));
+    return err_set(err, rc, "%s: %s", what, av_make_error_string(words, sizeof(words), averror));
 }

@@ -14,15 +14,15 @@
 enum { CLOCK_HZ = 90000 };
 
 struct rate {
-    uint32_t num, den;    /* frames a second; num 0: as the source */
+    uint32_t num, den; /* frames a second; num 0: as the source */
 };
 
 struct cadence {
     size_t frames;
-    int64_t first;        /* time of the first frame */
+    int64_t first; /* time of the first frame */
     int64_t last;
-    int64_t end;          /* when the last frame's turn is over */
-    bool regular;         /* each frame within half an interval of its place */
+    int64_t end;  /* when the last frame's turn is over */
+    bool regular; /* each frame within half an interval of its place */
 };
 
 /* Sorts the times. `only_frame_90k` is how long a single frame lasts. */
@@ -35,7 +35,7 @@ struct rate cadence_rate(const struct cadence *c);
 bool cadence_passes(const struct cadence *c, struct rate asked);
 
 /* The grid. Tick 0 is at c->first. */
-int64_t grid_ticks(const struct cadence *c, struct rate grid);             /* in the segment */
+int64_t grid_ticks(const struct cadence *c, struct rate grid);                 /* in the segment */
 int64_t grid_tick_of(const struct cadence *c, struct rate grid, int64_t time); /* the nearest */
 int64_t grid_time_of(const struct cadence *c, struct rate grid, int64_t tick);
 

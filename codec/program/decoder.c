@@ -32,7 +32,10 @@ enum rc decoder_prepare(struct decoder *d, const AVCodecParameters *format, stru
     return r < 0 ? av_err(err, RC_BAD_INPUT, r, "TranscoderInvalidVideo: decoder") : RC_OK;
 }
 
-void decoder_cleanup(struct decoder *d) { avcodec_free_context(&d->ctx); }
+void decoder_cleanup(struct decoder *d)
+{
+    avcodec_free_context(&d->ctx);
+}
 
 static enum rc receive(struct decoder *d, AVFrame *scratch, decoder_on_frame on_frame, void *arg,
                        struct err *err)
@@ -45,7 +48,7 @@ static enum rc receive(struct decoder *d, AVFrame *scratch, decoder_on_frame on_
         if (r == AVERROR(ENOMEM))
             return av_err(err, RC_LIMIT, r, "decoding");
         if (r < 0)
-            continue;   /* a damaged picture: the next call gives the one after it */
+            continue; /* a damaged picture: the next call gives the one after it */
         enum rc rc = on_frame(scratch, arg, err);
         av_frame_unref(scratch);
         if (rc != RC_OK)

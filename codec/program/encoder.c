@@ -8,20 +8,20 @@
 #include "codec/program/av_err.h"
 
 enum {
-    GOP_UNLIMITED = 250,                /* x264's own default */
-    MAX_QUALITY = 63,                   /* video.md 12.3; larger values are ignored */
-    MAX_STEP_90K = CLOCK_HZ             /* a longer pause fills the buffer anyway */
+    GOP_UNLIMITED = 250,    /* x264's own default */
+    MAX_QUALITY = 63,       /* video.md 12.3; larger values are ignored */
+    MAX_STEP_90K = CLOCK_HZ /* a longer pause fills the buffer anyway */
 };
 
 struct encoder {
     AVCodecContext *ctx;
-    int64_t gop_90k;            /* forced key frames this far apart; 0: x264 counts frames */
-    int64_t frame_90k;          /* a frame's usual length */
-    bool at_start;              /* the next frame is the first of its segment */
-    bool in_use;                /* has encoded before */
-    int64_t last_time;          /* of the source's clock */
+    int64_t gop_90k;   /* forced key frames this far apart; 0: x264 counts frames */
+    int64_t frame_90k; /* a frame's usual length */
+    bool at_start;     /* the next frame is the first of its segment */
+    bool in_use;       /* has encoded before */
+    int64_t last_time; /* of the source's clock */
     int64_t last_key_time;
-    int64_t clock;              /* the encoder's own clock never jumps and never goes back */
+    int64_t clock; /* the encoder's own clock never jumps and never goes back */
 };
 
 static const char *profile_name(enum encoder_profile p)
@@ -135,9 +135,15 @@ void encoder_free(struct encoder *e)
     free(e);
 }
 
-const AVCodecContext *encoder_context(const struct encoder *e) { return e->ctx; }
+const AVCodecContext *encoder_context(const struct encoder *e)
+{
+    return e->ctx;
+}
 
-void encoder_start_segment(struct encoder *e) { e->at_start = true; }
+void encoder_start_segment(struct encoder *e)
+{
+    e->at_start = true;
+}
 
 /* Between two segments the source's clock may jump; a step that no frame takes is
  * replaced by a usual one. */

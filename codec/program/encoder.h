@@ -23,8 +23,8 @@ struct encoder;
 struct encoder_conf {
     const struct profile *profile;
     struct size size;
-    struct rate rate;           /* of the frames it will get; for the rate control */
-    const AVFrame *looks;       /* aspect of a pixel, colour description */
+    struct rate rate;     /* of the frames it will get; for the rate control */
+    const AVFrame *looks; /* aspect of a pixel, colour description */
 };
 
 struct encoder *encoder_new(const struct encoder_conf *conf, struct err *err);

@@ -49,7 +49,9 @@ static int64_t on_seek(void *opaque, int64_t offset, int whence)
     whence &= ~AVSEEK_FORCE;
     if (whence == AVSEEK_SIZE)
         return (int64_t)s->bytes.n;
-    int64_t base = whence == SEEK_CUR ? (int64_t)s->at : whence == SEEK_END ? (int64_t)s->bytes.n : 0;
+    int64_t base = whence == SEEK_CUR   ? (int64_t)s->at
+                   : whence == SEEK_END ? (int64_t)s->bytes.n
+                                        : 0;
     if (offset < -base || offset > (int64_t)s->bytes.n - base)
         return AVERROR(EINVAL);
     s->at = (size_t)(base + offset);
@@ -109,7 +111,7 @@ static enum rc source_open(struct source *s, struct slice bytes, enum reading ho
         return rc;
     s->fmt->pb = s->io;
     s->fmt->io_open = on_io_open;
-    s->fmt->correct_ts_overflow = 0;    /* wraps are undone below, around the first time seen */
+    s->fmt->correct_ts_overflow = 0; /* wraps are undone below, around the first time seen */
     if (how == AS_PACKETIZED)
         s->fmt->flags |= AVFMT_FLAG_NOPARSE | AVFMT_FLAG_NOFILLIN;
     s->fmt->format_whitelist = av_strdup("mpegts,mov,mp4,flv");
@@ -118,7 +120,8 @@ static enum rc source_open(struct source *s, struct slice bytes, enum reading ho
         return av_err(err, RC_LIMIT, r, "reading the segment");
     if (r < 0)
         return err_set(err, RC_BAD_INPUT,
-                       "TranscoderInvalidVideo: %zu bytes that are no MPEG-TS, MP4 or FLV", bytes.n);
+                       "TranscoderInvalidVideo: %zu bytes that are no MPEG-TS, MP4 or FLV",
+                       bytes.n);
     return RC_OK;
 }
 
@@ -194,7 +197,7 @@ static enum rc read_packets(struct source *s, struct input *in, struct err *err)
         if (r == AVERROR(ENOMEM))
             rc = av_err(err, RC_LIMIT, r, "reading the segment");
         if (r < 0)
-            break;      /* the end, or damage: what came before it counts */
+            break; /* the end, or damage: what came before it counts */
         const AVStream *st = s->fmt->streams[pkt->stream_index];
         struct packets *to = st == s->video ? &in->video : st == s->audio ? &in->audio : NULL;
         if (!to || pkt->size == 0) {
@@ -293,8 +296,7 @@ static bool audio_is_packetized(const struct packets *audio, AVCodecParameters *
 static enum rc keep_formats(struct input *in, const struct source *s, struct err *err)
 {
     in->video_format = avcodec_parameters_alloc();
-    if (!in->video_format ||
-        avcodec_parameters_copy(in->video_format, s->video->codecpar) < 0)
+    if (!in->video_format || avcodec_parameters_copy(in->video_format, s->video->codecpar) < 0)
         return av_err(err, RC_LIMIT, AVERROR(ENOMEM), "reading the segment");
     if (!s->audio || in->audio.n == 0)
         return RC_OK;
@@ -340,15 +342,14 @@ static enum rc read_parsed(struct input *in, struct source *s, struct err *err)
     return rc == RC_OK ? keep_formats(in, s, err) : rc;
 }
 
-static enum rc read_as(struct input *in, struct slice segment, enum reading how,
-                       bool whole_frames, struct err *err)
+static enum rc read_as(struct input *in, struct slice segment, enum reading how, bool whole_frames,
+                       struct err *err)
 {
     struct source s;
     enum rc rc = source_open(&s, segment, how, err);
 
     if (rc == RC_OK)
-        rc = how == PARSED ? read_parsed(in, &s, err)
-                           : read_packetized(in, &s, whole_frames, err);
+        rc = how == PARSED ? read_parsed(in, &s, err) : read_packetized(in, &s, whole_frames, err);
     source_close(&s);
     if (rc != RC_OK)
         input_close(in);

@@ -22,14 +22,14 @@ struct packets {
 
 struct input {
     struct packets video, audio;
-    AVCodecParameters *video_format;    /* the decoder's start; extradata where the file has it */
-    AVCodecParameters *audio_format;    /* NULL: no audio */
+    AVCodecParameters *video_format; /* the decoder's start; extradata where the file has it */
+    AVCodecParameters *audio_format; /* NULL: no audio */
 };
 
 /* whole_frames_of_audio: each audio packet must be one frame (MP4 output).
  * RC_BAD_INPUT, RC_UNSUPPORTED: err begins with the network's text. */
 MUST_CHECK enum rc input_open(struct input *in, struct slice segment, bool whole_frames_of_audio,
                               struct err *err);
-void input_close(struct input *in);     /* zeroed or half-opened is fine */
+void input_close(struct input *in); /* zeroed or half-opened is fine */
 
 #endif

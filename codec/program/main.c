@@ -17,9 +17,7 @@ static const char help[] =
     "                                     leat-codec picture | ffplay -\n"
     "                                 To publish it:\n"
     "                                     leat-codec picture | ffmpeg -i - -c copy -f flv \\\n"
-    "                                         rtmp://127.0.0.1:1935/live/test\n"
-    PICTURE_HELP
-    "\n"
+    "                                         rtmp://127.0.0.1:1935/live/test\n" PICTURE_HELP "\n"
     "  leat-codec template            what `leat transcoder` starts: a warm process that\n"
     "                                 forks one sandboxed child for each stream. It talks on\n"
     "                                 descriptor 3 and is of no use by hand.\n"
@@ -37,7 +35,7 @@ int main(int argc, char **argv)
 {
     const char *word = argc > 1 ? argv[1] : NULL;
 
-    av_log_set_level(AV_LOG_QUIET);     /* strangers' bytes have nothing to say in our log */
+    av_log_set_level(AV_LOG_QUIET); /* strangers' bytes have nothing to say in our log */
     if (!word)
         return usage(NULL);
     if (!strcmp(word, "template"))

@@ -23,8 +23,8 @@ struct muxer {
     AVPacket *scratch;
     struct track video, audio;
     struct buf out;
-    size_t at;          /* where the next byte goes */
-    size_t read_at;     /* of the second pass that moves an MP4's index to the front */
+    size_t at;      /* where the next byte goes */
+    size_t read_at; /* of the second pass that moves an MP4's index to the front */
 };
 
 /* ---- the file is memory ---- */
@@ -169,8 +169,8 @@ static void set_options(struct muxer *m, enum container c, AVDictionary **o)
         av_dict_set(o, "sdt_period", "10", 0);
         av_dict_set(o, "pcr_period", "60", 0);
     }
-    av_dict_set(&m->fmt->metadata, "service_provider", "Livepeer Transcoder " LEAT_VERSION " (leat)",
-                0);
+    av_dict_set(&m->fmt->metadata, "service_provider",
+                "Livepeer Transcoder " LEAT_VERSION " (leat)", 0);
     av_dict_set(&m->fmt->metadata, "comment",
                 "Processed by Livepeer Transcoder " LEAT_VERSION " (leat)", 0);
 }

@@ -18,8 +18,8 @@ struct muxer;
 
 struct muxer_conf {
     enum container container;
-    const AVCodecContext *video;        /* borrowed for the call: the encoder */
-    const AVCodecParameters *audio;     /* borrowed for the call; NULL: no audio */
+    const AVCodecContext *video;    /* borrowed for the call: the encoder */
+    const AVCodecParameters *audio; /* borrowed for the call; NULL: no audio */
 };
 
 struct muxer *muxer_new(const struct muxer_conf *conf, struct err *err);

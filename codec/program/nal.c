@@ -28,7 +28,7 @@ static void look_at(struct slice nal, struct nal_summary *sum)
     if (nal.n < 2)
         return;
     if (type == NAL_SLICE || type == NAL_IDR)
-        sum->pictures += nal.p[1] >> 7;     /* first_mb_in_slice is 0: one bit, set */
+        sum->pictures += nal.p[1] >> 7; /* first_mb_in_slice is 0: one bit, set */
     if (type == NAL_IDR || (type == NAL_SEI && nal.p[1] == SEI_RECOVERY_POINT))
         sum->key = true;
 }

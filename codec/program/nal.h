@@ -6,9 +6,9 @@
 #include "base/slice.h"
 
 struct nal_summary {
-    bool annex_b;       /* begins with a start code */
-    int pictures;       /* slices that begin a picture */
-    bool key;           /* IDR, or a recovery point */
+    bool annex_b; /* begins with a start code */
+    int pictures; /* slices that begin a picture */
+    bool key;     /* IDR, or a recovery point */
 };
 
 struct nal_summary nal_summarize(struct slice packet);

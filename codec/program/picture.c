@@ -127,7 +127,8 @@ static void wait_for(int64_t start_us, int64_t number, AVRational fps)
 static enum rc stream(const struct picture_conf *conf, struct picture_out *out,
                       const struct drawing *drawing, struct err *err)
 {
-    int64_t frames = conf->duration_s > 0 ? llrint(conf->duration_s * av_q2d(conf->fps)) : INT64_MAX;
+    int64_t frames = conf->duration_s > 0 ? llrint(conf->duration_s * av_q2d(conf->fps))
+                                          : INT64_MAX;
     int64_t start_us = clock_mono_us();
     enum rc rc = RC_OK;
 
@@ -144,8 +145,8 @@ static enum rc stream(const struct picture_conf *conf, struct picture_out *out,
 
 int picture_main(int argc, char **argv)
 {
-    struct picture_conf conf = {.width = 1280, .height = 720, .fps = {30, 1},
-                                .bitrate = 3000 * 1000, .gop_s = 2};
+    struct picture_conf conf = {
+        .width = 1280, .height = 720, .fps = {30, 1}, .bitrate = 3000 * 1000, .gop_s = 2};
     struct err err;
 
     if (!read_options(argc, argv, &conf))

@@ -9,11 +9,11 @@
 enum { BLACK = 16, WHITE = 235, GREY = 128 };
 enum { BLOCKS = 40, START_PATTERN = 0xb2 };
 enum { GLYPH_WIDTH = 5, GLYPH_HEIGHT = 7, GLYPH_STEP = 6 };
-enum { SCROLL_PER_FRAME = 4 };      /* pixels; even, so that the colours move along */
+enum { SCROLL_PER_FRAME = 4 }; /* pixels; even, so that the colours move along */
 
 struct glyph {
     char c;
-    uint8_t rows[GLYPH_HEIGHT];     /* five bits each, the left one highest */
+    uint8_t rows[GLYPH_HEIGHT]; /* five bits each, the left one highest */
 };
 
 static const struct glyph glyphs[] = {
@@ -40,7 +40,10 @@ struct drawing {
     uint8_t *planes[3];
 };
 
-static int plane_width(const struct drawing *d, int plane) { return plane ? d->width / 2 : d->width; }
+static int plane_width(const struct drawing *d, int plane)
+{
+    return plane ? d->width / 2 : d->width;
+}
 static int plane_height(const struct drawing *d, int plane)
 {
     return plane ? d->height / 2 : d->height;
@@ -140,7 +143,7 @@ static const struct glyph *find_glyph(char c)
     for (size_t i = 0; i < ARRAY_LEN(glyphs); i++)
         if (glyphs[i].c == c)
             return &glyphs[i];
-    return NULL;    /* a space */
+    return NULL; /* a space */
 }
 
 static void draw_glyph(AVFrame *f, const struct glyph *g, int x, int y, int dot)

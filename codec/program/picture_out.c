@@ -21,7 +21,7 @@ struct picture_out {
     AVFormatContext *fmt;
     AVPacket *packet;
     struct stream video, audio;
-    int64_t samples;            /* of tone, so far */
+    int64_t samples; /* of tone, so far */
 };
 
 static enum rc add_stream(struct picture_out *o, struct stream *s, const char *name,

@@ -12,7 +12,7 @@ struct picture_conf {
     AVRational fps;
     int64_t bitrate;
     double gop_s;
-    double duration_s;      /* 0: endless */
+    double duration_s; /* 0: endless */
 };
 
 struct picture_out;

@@ -9,7 +9,7 @@
 #include "codec/program/scaler.h"
 #include "codec/program/size.h"
 
-enum { MAX_REPEATS = 25 };  /* encoded frames for each decoded one; video.md 12.1 */
+enum { MAX_REPEATS = 25 }; /* encoded frames for each decoded one; video.md 12.1 */
 
 struct rendition {
     struct profile profile;
@@ -25,10 +25,10 @@ struct rendition {
     /* of this segment */
     const struct cadence *cadence;
     const struct input *input;
-    size_t audio_at;            /* the next audio packet to write */
+    size_t audio_at; /* the next audio packet to write */
     struct muxer *muxer;
     bool one_to_one;
-    AVFrame *held;              /* on the grid a frame is shown until the next one's tick */
+    AVFrame *held; /* on the grid a frame is shown until the next one's tick */
     int64_t held_tick;
     int frames;
 };
@@ -57,7 +57,10 @@ void rendition_free(struct rendition *r)
     free(r);
 }
 
-const struct profile *rendition_profile(const struct rendition *r) { return &r->profile; }
+const struct profile *rendition_profile(const struct rendition *r)
+{
+    return &r->profile;
+}
 
 /* ---- a segment's start ---- */
 
@@ -75,7 +78,7 @@ static AVRational pixel_aspect(const AVFrame *f, struct size to)
 
 static enum rc open_encoder(struct rendition *r, const AVFrame *first, struct err *err)
 {
-    AVFrame looks = *first;     /* the scalar fields are read, nothing is referenced */
+    AVFrame looks = *first; /* the scalar fields are read, nothing is referenced */
     struct encoder_conf conf = {&r->profile, r->size, r->asked, &looks};
 
     looks.sample_aspect_ratio = r->pixel_aspect;

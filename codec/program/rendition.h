@@ -31,7 +31,7 @@ MUST_CHECK enum rc rendition_frame(struct rendition *r, AVFrame *frame, int64_t 
                                    struct err *err);
 
 struct rendition_result {
-    struct slice media;         /* valid until the next start or free */
+    struct slice media; /* valid until the next start or free */
     int width, height, frames;
     int64_t pixels;
 };

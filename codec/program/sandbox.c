@@ -33,20 +33,31 @@ struct sandbox {
 };
 
 static const int allowed[] = {
-    SCMP_SYS(read),         SCMP_SYS(write),        SCMP_SYS(close),
-    SCMP_SYS(munmap),       SCMP_SYS(mremap),       SCMP_SYS(brk),
-    SCMP_SYS(madvise),      SCMP_SYS(futex),        SCMP_SYS(exit),
-    SCMP_SYS(exit_group),   SCMP_SYS(rt_sigreturn), SCMP_SYS(restart_syscall),
-    SCMP_SYS(clock_gettime), SCMP_SYS(gettimeofday), SCMP_SYS(getrandom),
-    SCMP_SYS(sched_yield),  SCMP_SYS(sched_getaffinity),
+    SCMP_SYS(read),
+    SCMP_SYS(write),
+    SCMP_SYS(close),
+    SCMP_SYS(munmap),
+    SCMP_SYS(mremap),
+    SCMP_SYS(brk),
+    SCMP_SYS(madvise),
+    SCMP_SYS(futex),
+    SCMP_SYS(exit),
+    SCMP_SYS(exit_group),
+    SCMP_SYS(rt_sigreturn),
+    SCMP_SYS(restart_syscall),
+    SCMP_SYS(clock_gettime),
+    SCMP_SYS(gettimeofday),
+    SCMP_SYS(getrandom),
+    SCMP_SYS(sched_yield),
+    SCMP_SYS(sched_getaffinity),
 };
 
 /* Answered with EACCES. abort() asks for some of these and goes on to trap. */
 static const int refused[] = {
-    SCMP_SYS(open),     SCMP_SYS(openat),   SCMP_SYS(stat),   SCMP_SYS(newfstatat),
-    SCMP_SYS(access),   SCMP_SYS(readlink), SCMP_SYS(statx),  SCMP_SYS(getpid),
-    SCMP_SYS(gettid),   SCMP_SYS(tgkill),   SCMP_SYS(rt_sigprocmask),
-    SCMP_SYS(rt_sigaction), SCMP_SYS(sysinfo), SCMP_SYS(ioctl),
+    SCMP_SYS(open),    SCMP_SYS(openat),   SCMP_SYS(stat),           SCMP_SYS(newfstatat),
+    SCMP_SYS(access),  SCMP_SYS(readlink), SCMP_SYS(statx),          SCMP_SYS(getpid),
+    SCMP_SYS(gettid),  SCMP_SYS(tgkill),   SCMP_SYS(rt_sigprocmask), SCMP_SYS(rt_sigaction),
+    SCMP_SYS(sysinfo), SCMP_SYS(ioctl),
 };
 
 /* What AddressSanitizer uses to find its way and to write a report. */
@@ -93,8 +104,7 @@ struct sandbox *sandbox_new(struct err *err)
     struct sandbox *s = xcalloc(1, sizeof(*s));
     uint32_t otherwise = HAS_ASAN ? SCMP_ACT_ERRNO(EPERM) : SCMP_ACT_KILL_PROCESS;
     scmp_filter_ctx f = seccomp_init(otherwise);
-    bool ok = f && add_rules(f, SCMP_ACT_ALLOW, allowed, ARRAY_LEN(allowed)) &&
-              add_memory_rules(f);
+    bool ok = f && add_rules(f, SCMP_ACT_ALLOW, allowed, ARRAY_LEN(allowed)) && add_memory_rules(f);
 
     if (ok && HAS_ASAN)
         ok = add_rules(f, SCMP_ACT_ALLOW, for_asan, ARRAY_LEN(for_asan));
@@ -109,7 +119,10 @@ struct sandbox *sandbox_new(struct err *err)
     return NULL;
 }
 
-void sandbox_free(struct sandbox *s) { free(s); }
+void sandbox_free(struct sandbox *s)
+{
+    free(s);
+}
 
 void sandbox_close_descriptors(int keep_fd)
 {

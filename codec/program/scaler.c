@@ -22,7 +22,10 @@ struct scaler {
     AVFrame *out;
 };
 
-struct scaler *scaler_new(void) { return xcalloc(1, sizeof(struct scaler)); }
+struct scaler *scaler_new(void)
+{
+    return xcalloc(1, sizeof(struct scaler));
+}
 
 void scaler_free(struct scaler *s)
 {

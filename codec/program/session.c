@@ -16,7 +16,10 @@ struct session {
 
 /* The client is gone, or nobody can be told anything any more. _exit: no library's
  * clean-up has a right to run here. */
-static NORETURN void leave(int status) { _exit(status); }
+static NORETURN void leave(int status)
+{
+    _exit(status);
+}
 
 static void send_message(struct session *s, struct buf *b)
 {
@@ -44,8 +47,12 @@ static enum rc send_rendition(size_t index, const struct rendition_result *r, vo
                               struct err *err)
 {
     struct session *s = arg;
-    struct msg_rendition m = {.index = (uint32_t)index, .width = r->width, .height = r->height,
-                              .frames = r->frames, .pixels = r->pixels, .bytes = r->media.n};
+    struct msg_rendition m = {.index = (uint32_t)index,
+                              .width = r->width,
+                              .height = r->height,
+                              .frames = r->frames,
+                              .pixels = r->pixels,
+                              .bytes = r->media.n};
     struct buf b;
 
     buf_init(&b, MSG_HEAD_BYTES + MSG_MAX_BODY);
@@ -75,7 +82,7 @@ static void do_job(struct session *s, const struct msg_job *job)
     free(bytes);
     send_done(s, rc, decoded_pixels, &err);
     if (rc == RC_LIMIT)
-        leave(SESSION_EXIT_MEMORY);     /* whatever is left of the memory is not worth keeping */
+        leave(SESSION_EXIT_MEMORY); /* whatever is left of the memory is not worth keeping */
 }
 
 static void next_job(struct session *s)

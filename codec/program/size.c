@@ -4,7 +4,10 @@
 enum { MIN_WIDTH = 146, MIN_HEIGHT = 50, MAX_SIDE = 4096 };
 enum { MAX_RESULT_SIDE = 8192 }; /* of the side that follows, for very long or tall sources */
 
-static int clamp(int v, int low, int high) { return MIN(MAX(v, low), high); }
+static int clamp(int v, int low, int high)
+{
+    return MIN(MAX(v, low), high);
+}
 
 /* `side` scaled by num / den to the nearest even number, as FFmpeg's scale filter does
  * for -2. */
@@ -33,8 +36,8 @@ enum rc size_fit(struct size source, struct size asked, struct size *out, struct
     int64_t w, h;
 
     if (source.width <= 0 || source.height <= 0)
-        return err_set(err, RC_BAD_INPUT, "TranscoderInvalidVideo: picture of %dx%d",
-                       source.width, source.height);
+        return err_set(err, RC_BAD_INPUT, "TranscoderInvalidVideo: picture of %dx%d", source.width,
+                       source.height);
     int d = MAX(clamp(asked.width, MIN_WIDTH, MAX_SIDE), clamp(asked.height, MIN_HEIGHT, MAX_SIDE));
     if (source.width >= source.height)
         fit(d, source.width, source.height, MIN_HEIGHT, &w, &h);
@@ -43,8 +46,8 @@ enum rc size_fit(struct size source, struct size asked, struct size *out, struct
     if (w > MAX_RESULT_SIDE || h > MAX_RESULT_SIDE)
         return err_set(err, RC_UNSUPPORTED,
                        "Error initializing filtergraph: %dx%d made of %dx%d is beyond %d pixels",
-                       (int)MIN(w, INT32_MAX), (int)MIN(h, INT32_MAX), source.width,
-                       source.height, (int)MAX_RESULT_SIDE);
+                       (int)MIN(w, INT32_MAX), (int)MIN(h, INT32_MAX), source.width, source.height,
+                       (int)MAX_RESULT_SIDE);
     *out = (struct size){(int)w, (int)h};
     return RC_OK;
 }

@@ -25,10 +25,11 @@
 enum { CONTROL_FD = 3, SESSION_FD = 3 };
 enum { MAX_PACKET = MSG_HEAD_BYTES + MSG_MAX_BODY };
 
-struct template {
+struct template
+{
     struct sandbox *sandbox;
-    int deaths_fd;          /* signalfd of SIGCHLD */
-    pid_t pid;              /* ours: a child checks that its parent still lives */
+    int deaths_fd; /* signalfd of SIGCHLD */
+    pid_t pid;     /* ours: a child checks that its parent still lives */
     bool must_restart;
 };
 
@@ -38,7 +39,10 @@ struct template {
 static bool send_packet(struct buf *b, int carry_fd)
 {
     struct iovec iov = {b->p, b->n};
-    union { char bytes[CMSG_SPACE(sizeof(int))]; struct cmsghdr align; } room = {{0}};
+    union {
+        char bytes[CMSG_SPACE(sizeof(int))];
+        struct cmsghdr align;
+    } room = {{0}};
     struct msghdr m = {.msg_iov = &iov, .msg_iovlen = 1};
 
     if (carry_fd >= 0) {
@@ -62,8 +66,13 @@ static bool send_packet(struct buf *b, int carry_fd)
 static struct slice receive_packet(uint8_t packet[MAX_PACKET], int *fd)
 {
     struct iovec iov = {packet, MAX_PACKET};
-    union { char bytes[CMSG_SPACE(sizeof(int))]; struct cmsghdr align; } room;
-    struct msghdr m = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = room.bytes,
+    union {
+        char bytes[CMSG_SPACE(sizeof(int))];
+        struct cmsghdr align;
+    } room;
+    struct msghdr m = {.msg_iov = &iov,
+                       .msg_iovlen = 1,
+                       .msg_control = room.bytes,
                        .msg_controllen = sizeof(room.bytes)};
     ssize_t n;
 
@@ -117,7 +126,7 @@ static NORETURN void be_child(const struct template *t, const struct msg_open *o
 
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (getppid() != t->pid)
-        _exit(0);           /* the template died before we could ask to be told */
+        _exit(0); /* the template died before we could ask to be told */
     snprintf(name, sizeof(name), "codec %.9s", open->id);
     prctl(PR_SET_NAME, name);
     sigemptyset(&none);
@@ -159,7 +168,7 @@ static rlim_t cpu_seconds_used(pid_t pid)
     struct timespec used = {0};
 
     if (clock_getcpuclockid(pid, &clock) == 0)
-        (void)clock_gettime(clock, &used);  /* it may just have died: then 0 does no harm */
+        (void)clock_gettime(clock, &used); /* it may just have died: then 0 does no harm */
     return (rlim_t)used.tv_sec;
 }
 

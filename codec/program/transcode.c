@@ -21,10 +21,10 @@ struct transcoder {
 struct run {
     struct transcoder *t;
     struct input input;
-    struct cadence cadence;     /* of the frames that are kept */
-    int64_t from, to;           /* which frames are kept, in the source's times */
-    int64_t shift;              /* taken off each time */
-    int64_t last_time;          /* of the frame before, INT64_MIN before the first */
+    struct cadence cadence; /* of the frames that are kept */
+    int64_t from, to;       /* which frames are kept, in the source's times */
+    int64_t shift;          /* taken off each time */
+    int64_t last_time;      /* of the frame before, INT64_MIN before the first */
     bool started;
     int64_t decoded_pixels;
 };
@@ -66,8 +66,10 @@ static enum rc check_profile(const struct profile *p, struct err *err)
         return err_set(err, RC_UNSUPPORTED, "TranscoderInvalidGOP: %d ms for %s", p->gop_ms,
                        p->name);
     if (p->encoder != VIDEO_H264)
-        return err_set(err, RC_UNSUPPORTED, "Encoder not found: %s asks for codec %d, only H.264 "
-                       "is made here", p->name, (int)p->encoder);
+        return err_set(err, RC_UNSUPPORTED,
+                       "Encoder not found: %s asks for codec %d, only H.264 "
+                       "is made here",
+                       p->name, (int)p->encoder);
     return RC_OK;
 }
 
@@ -75,8 +77,8 @@ static bool same_profile(const struct profile *a, const struct profile *b)
 {
     return a->width == b->width && a->height == b->height && a->bitrate == b->bitrate &&
            a->fps == b->fps && a->fps_den == b->fps_den && a->gop_ms == b->gop_ms &&
-           a->container == b->container && a->profile == b->profile &&
-           a->encoder == b->encoder && a->quality == b->quality;
+           a->container == b->container && a->profile == b->profile && a->encoder == b->encoder &&
+           a->quality == b->quality;
 }
 
 static enum rc prepare_renditions(struct transcoder *t, const struct msg_job *job, struct err *err)
@@ -112,7 +114,10 @@ static bool wants_mp4(const struct msg_job *job)
 
 /* ---- the segment's times, before anything is decoded ---- */
 
-static int64_t packet_time(const AVPacket *p) { return p->pts != AV_NOPTS_VALUE ? p->pts : p->dts; }
+static int64_t packet_time(const AVPacket *p)
+{
+    return p->pts != AV_NOPTS_VALUE ? p->pts : p->dts;
+}
 
 /* Times of the packets that become frames; the caller frees them. */
 static int64_t *video_times(const struct packets *video, size_t *n, bool *has_key)
@@ -167,11 +172,15 @@ static enum rc measure(struct run *run, const struct msg_job *job, size_t bytes,
     if (rc == RC_OK) {
         set_clip(run, job, all.first);
         n = keep_clipped(run, times, n);
-        run->cadence = cadence_measure(times, n, all.frames > 1 ? (all.last - all.first) /
-                                       (int64_t)(all.frames - 1) : DEFAULT_FRAME_90K);
+        run->cadence = cadence_measure(times, n,
+                                       all.frames > 1
+                                           ? (all.last - all.first) / (int64_t)(all.frames - 1)
+                                           : DEFAULT_FRAME_90K);
         if (n == 0)
-            rc = err_set(err, RC_BAD_INPUT, "TranscoderInvalidVideo: no frame between %lld and "
-                         "%lld ms", (long long)job->clip_from_ms, (long long)job->clip_to_ms);
+            rc = err_set(err, RC_BAD_INPUT,
+                         "TranscoderInvalidVideo: no frame between %lld and "
+                         "%lld ms",
+                         (long long)job->clip_from_ms, (long long)job->clip_to_ms);
     }
     free(times);
     return rc;

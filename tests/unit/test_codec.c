@@ -12,7 +12,7 @@
 #include <cmocka.h>
 
 #if defined(__SANITIZE_ADDRESS__)
-enum { MEMORY_IS_LIMITED = 0 };     /* such builds have no memory limit, see sandbox.h */
+enum { MEMORY_IS_LIMITED = 0 }; /* such builds have no memory limit, see sandbox.h */
 #else
 enum { MEMORY_IS_LIMITED = 1 };
 #endif
@@ -20,7 +20,7 @@ enum { MEMORY_IS_LIMITED = 1 };
 enum { LONG_MS = 60000, GUARD_MS = 90000 };
 
 static struct loop *loop;
-static struct blob *clip;           /* 1 s of 320x180, with sound */
+static struct blob *clip; /* 1 s of 320x180, with sound */
 
 static const struct profile small_profiles[] = {
     {.name = "a", .width = 160, .height = 90, .bitrate = 200000, .fps = 30, .fps_den = 1},
@@ -50,7 +50,8 @@ static struct blob *make_clip(const char *size, const char *more)
 
     snprintf(command, sizeof(command),
              "ffmpeg -v error -nostdin -f lavfi -i testsrc2=size=%s:rate=30 %s -c:v libx264 "
-             "-preset ultrafast -f mpegts -", size, more);
+             "-preset ultrafast -f mpegts -",
+             size, more);
     return output_of(command);
 }
 
@@ -91,16 +92,22 @@ static void on_answer(const struct codec_result *r, void *arg)
 
 static void ask(struct codec_session *s, struct blob *segment, int deadline_ms, struct answer *a)
 {
-    struct codec_job job = {.segment = segment, .profiles = small_profiles,
-                            .n_profiles = ARRAY_LEN(small_profiles), .seq = 7,
-                            .duration_ms = 1000, .deadline_ms = deadline_ms};
+    struct codec_job job = {.segment = segment,
+                            .profiles = small_profiles,
+                            .n_profiles = ARRAY_LEN(small_profiles),
+                            .seq = 7,
+                            .duration_ms = 1000,
+                            .deadline_ms = deadline_ms};
 
     *a = (struct answer){0};
     codec_transcode(s, &job, on_answer, a);
-    assert_int_equal(a->calls, 0);      /* never inside the call */
+    assert_int_equal(a->calls, 0); /* never inside the call */
 }
 
-static void on_guard(void *arg) { fail_msg("waited too long"); }
+static void on_guard(void *arg)
+{
+    fail_msg("waited too long");
+}
 
 static void on_look(void *arg)
 {
@@ -125,9 +132,15 @@ static void wait_until(bool (*is_so)(void *), void *arg)
     timer_free(guard);
 }
 
-static bool is_answered(void *arg) { return ((struct answer *)arg)->calls > 0; }
+static bool is_answered(void *arg)
+{
+    return ((struct answer *)arg)->calls > 0;
+}
 
-static void wait_answer(struct answer *a) { wait_until(is_answered, a); }
+static void wait_answer(struct answer *a)
+{
+    wait_until(is_answered, a);
+}
 
 static bool has_pid(void *arg)
 {
@@ -136,7 +149,10 @@ static bool has_pid(void *arg)
     return s->process && s->process->pid > 0 && is_running(s);
 }
 
-static bool is_alone(void *arg) { return ((struct codec *)arg)->processes.n == 0; }
+static bool is_alone(void *arg)
+{
+    return ((struct codec *)arg)->processes.n == 0;
+}
 
 static void assert_transcoded(const struct answer *a)
 {
@@ -228,9 +244,10 @@ static void segments_of_a_session_are_done_in_order(void **state)
 
 static void what_is_no_video_is_refused_in_the_networks_words(void **state)
 {
-    static const char *const bad[] = {
-        "", "Hello, this is a text file and not a video.\n", "\x47", "FLV\x01\x05",
-        "\0\0\0\x18" "ftypmp42"};
+    static const char *const bad[] = {"", "Hello, this is a text file and not a video.\n", "\x47",
+                                      "FLV\x01\x05",
+                                      "\0\0\0\x18"
+                                      "ftypmp42"};
     struct codec *c = start_codec(NULL);
     struct codec_session *s = codec_session_open(c, "bad");
     struct answer a;
@@ -243,7 +260,7 @@ static void what_is_no_video_is_refused_in_the_networks_words(void **state)
         assert_int_equal(a.rc, RC_BAD_INPUT);
         assert_string_equal(a.text, "TranscoderInvalidVideo");
     }
-    ask(s, clip, LONG_MS, &a);      /* the session has taken no harm */
+    ask(s, clip, LONG_MS, &a); /* the session has taken no harm */
     wait_answer(&a);
     assert_transcoded(&a);
     assert_int_equal(c->stats.children_crashed, 0);
@@ -255,8 +272,8 @@ static void a_job_no_worker_can_do_is_refused_at_once(void **state)
     struct codec *c = start_codec(NULL);
     struct codec_session *s = codec_session_open(c, "refused");
     struct profile many[CODEC_MAX_RENDITIONS + 1];
-    struct codec_job job = {.segment = clip, .profiles = many, .n_profiles = ARRAY_LEN(many),
-                            .deadline_ms = LONG_MS};
+    struct codec_job job = {
+        .segment = clip, .profiles = many, .n_profiles = ARRAY_LEN(many), .deadline_ms = LONG_MS};
     struct answer a = {0};
 
     for (size_t i = 0; i < ARRAY_LEN(many); i++)
@@ -300,14 +317,14 @@ static void a_crash_is_retried_and_nobody_else_notices(void **state)
 
     crash(s);
     wait_answer(&victim);
-    assert_transcoded(&victim);     /* by a fresh child of a fresh template */
+    assert_transcoded(&victim); /* by a fresh child of a fresh template */
     assert_int_equal(c->stats.children_crashed, 1);
     assert_int_equal(c->stats.template_restarts, 1);
 
     assert_int_equal(kill(bystanders_pid, SIGCONT), 0);
     wait_answer(&other);
     assert_transcoded(&other);
-    assert_int_equal(bystander->process->pid, bystanders_pid);  /* it worked on meanwhile */
+    assert_int_equal(bystander->process->pid, bystanders_pid); /* it worked on meanwhile */
     codec_free(c);
 }
 
@@ -355,13 +372,13 @@ static void remove_kept(const char *dir)
 static void two_crashes_are_an_answer_and_the_bytes_are_kept(void **state)
 {
     char dir[] = "/tmp/leat-test-codec-XXXXXX", name[256], path[512];
-    struct blob *lengthy = make_clip("320x180", "-t 120");     /* work for seconds */
+    struct blob *lengthy = make_clip("320x180", "-t 120"); /* work for seconds */
     struct stat st;
     struct answer a;
 
     assert_non_null(mkdtemp(dir));
-    struct codec *c = start_codec(&(struct codec_conf){.failed_dir = dir,
-                                                       .failed_dir_max_bytes = 10 << 20});
+    struct codec *c = start_codec(
+        &(struct codec_conf){.failed_dir = dir, .failed_dir_max_bytes = 64 << 20});
     struct codec_session *s = frozen_session_on(c, "../twice", lengthy, LONG_MS, &a);
 
     crash(s);
@@ -371,17 +388,47 @@ static void two_crashes_are_an_answer_and_the_bytes_are_kept(void **state)
     assert_int_equal(a.rc, RC_CRASHED);
     assert_non_null(strstr(a.text, "signal 11"));
     wait_until(is_kept, dir);
-    assert_int_equal(count_kept(dir, name, sizeof(name)), 1);   /* once for both attempts */
+    assert_int_equal(count_kept(dir, name, sizeof(name)), 1); /* once for both attempts */
     assert_int_equal(strncmp(name, "failed-___twice-7-", 18), 0);
     snprintf(path, sizeof(path), "%s/%s", dir, name);
     assert_int_equal(stat(path, &st), 0);
     assert_int_equal(st.st_size, lengthy->n);
 
-    ask(s, clip, LONG_MS, &a);      /* and life goes on */
+    ask(s, clip, LONG_MS, &a); /* and life goes on */
     wait_answer(&a);
     assert_transcoded(&a);
     codec_free(c);
     blob_unref(&lengthy);
+    remove_kept(dir);
+}
+
+static void keep(const char *dir, const char *stream, size_t max)
+{
+    static const uint8_t hundred[100] = {0x47};
+    struct blob *b = blob_copy(slice_of(hundred, sizeof(hundred)));
+    static int seq;
+
+    codec_failed_keep(loop, dir, max, stream, ++seq, b);
+    blob_unref(&b);
+    loop_run(loop); /* until the helper thread has done it */
+}
+
+static void the_oldest_kept_segments_make_room(void **state)
+{
+    char dir[] = "/tmp/leat-test-codec-XXXXXX", name[256] = "", path[512];
+
+    assert_non_null(mkdtemp(dir));
+    snprintf(path, sizeof(path), "%s/somebody's", dir);
+    close(open(path, O_CREAT | O_WRONLY, 0600));
+    for (int i = 0; i < 4; i++)
+        keep(dir, "first", 250);
+    assert_int_equal(count_kept(dir, name, sizeof(name)), 2);
+    keep(dir, "last", 150);
+    assert_int_equal(count_kept(dir, name, sizeof(name)), 1);
+    assert_int_equal(strncmp(name, "failed-last-", 12), 0);
+    keep(dir, "large", 99);
+    assert_int_equal(count_kept(dir, name, sizeof(name)), 1); /* too large to be kept at all */
+    assert_int_equal(unlink(path), 0);                        /* a stranger's file is left */
     remove_kept(dir);
 }
 
@@ -441,7 +488,7 @@ static void a_dead_template_is_started_again(void **state)
 
     ask(s, clip, LONG_MS, &a);
     wait_answer(&a);
-    assert_transcoded(&a);      /* the second attempt waited for the new one */
+    assert_transcoded(&a); /* the second attempt waited for the new one */
     assert_int_equal(c->stats.template_restarts, 1);
     codec_free(c);
 }
@@ -459,7 +506,7 @@ static void closing_answers_what_runs_and_waits(void **state)
     wait_answer(&running);
     assert_int_equal(running.rc, RC_CANCELLED);
     assert_int_equal(waiting.rc, RC_CANCELLED);
-    wait_until(is_alone, c);        /* the frozen child was killed */
+    wait_until(is_alone, c); /* the frozen child was killed */
 
     s = codec_session_open(c, "freed");
     ask(s, clip, LONG_MS, &freed);
@@ -525,7 +572,7 @@ static int set_up(void **state)
 
 static int tear_down(void **state)
 {
-    loop_run(loop);     /* what is closing closes */
+    loop_run(loop); /* what is closing closes */
     blob_unref(&clip);
     loop_free(loop);
     return 0;
@@ -540,6 +587,7 @@ int main(void)
         cmocka_unit_test(a_job_no_worker_can_do_is_refused_at_once),
         cmocka_unit_test(a_crash_is_retried_and_nobody_else_notices),
         cmocka_unit_test(two_crashes_are_an_answer_and_the_bytes_are_kept),
+        cmocka_unit_test(the_oldest_kept_segments_make_room),
         cmocka_unit_test(a_frozen_child_is_killed_at_the_deadline),
         cmocka_unit_test(a_picture_too_large_for_the_memory_is_an_answer),
         cmocka_unit_test(a_dead_template_is_started_again),

@@ -10,15 +10,26 @@
 
 static struct msg_job full_job(void)
 {
-    struct msg_job m = {.seq = -7, .duration_ms = 2000, .reinit = true, .clip_from_ms = 5,
-                        .clip_to_ms = 900, .segment_bytes = MSG_MAX_SEGMENT,
+    struct msg_job m = {.seq = -7,
+                        .duration_ms = 2000,
+                        .reinit = true,
+                        .clip_from_ms = 5,
+                        .clip_to_ms = 900,
+                        .segment_bytes = MSG_MAX_SEGMENT,
                         .n_profiles = MSG_MAX_RENDITIONS};
 
     for (size_t i = 0; i < m.n_profiles; i++) {
         struct profile *p = &m.profiles[i];
-        *p = (struct profile){.width = 640, .height = 360, .bitrate = 1200000, .fps = 30000,
-                              .fps_den = 1001, .gop_ms = GOP_INTRA, .container = CONTAINER_MP4,
-                              .profile = ENCODER_H264_HIGH, .encoder = VIDEO_VP9, .quality = 63};
+        *p = (struct profile){.width = 640,
+                              .height = 360,
+                              .bitrate = 1200000,
+                              .fps = 30000,
+                              .fps_den = 1001,
+                              .gop_ms = GOP_INTRA,
+                              .container = CONTAINER_MP4,
+                              .profile = ENCODER_H264_HIGH,
+                              .encoder = VIDEO_VP9,
+                              .quality = 63};
         memset(p->name, 'a' + (int)i, PROFILE_NAME_MAX);
     }
     return m;
@@ -39,7 +50,7 @@ static void encode_job(struct buf *b, const struct msg_job *m)
 {
     buf_init(b, MSG_HEAD_BYTES + MSG_MAX_BODY);
     msg_job_encode(b, m);
-    assert_true(buf_ok(b));     /* the largest job fits */
+    assert_true(buf_ok(b)); /* the largest job fits */
 }
 
 static void a_job_comes_back_whole(void **state)
@@ -117,8 +128,13 @@ static void a_job_beyond_a_limit_is_refused(void **state)
 
 static void a_child_cannot_say_more_than_it_may(void **state)
 {
-    struct msg_rendition m = {.index = MSG_MAX_RENDITIONS - 1, .width = 426, .height = 240,
-                              .frames = 60, .pixels = 6134400, .bytes = MSG_MAX_SEGMENT}, got;
+    struct msg_rendition m = {.index = MSG_MAX_RENDITIONS - 1,
+                              .width = 426,
+                              .height = 240,
+                              .frames = 60,
+                              .pixels = 6134400,
+                              .bytes = MSG_MAX_SEGMENT},
+                         got;
     struct buf b;
 
     buf_init(&b, 128);
@@ -196,8 +212,11 @@ static void control_messages_come_back(void **state)
 
 static void a_head_that_is_none_is_refused(void **state)
 {
-    static const uint8_t bad[][MSG_HEAD_BYTES] = {
-        {0, 0, 0, 0}, {9, 0, 0, 0}, {MSG_JOB, 0, 0x10, 1}, {MSG_JOB, 1, 0, 0}, {255, 255, 255, 255}};
+    static const uint8_t bad[][MSG_HEAD_BYTES] = {{0, 0, 0, 0},
+                                                  {9, 0, 0, 0},
+                                                  {MSG_JOB, 0, 0x10, 1},
+                                                  {MSG_JOB, 1, 0, 0},
+                                                  {255, 255, 255, 255}};
     struct msg_head head;
 
     for (size_t i = 0; i < ARRAY_LEN(bad); i++)

@@ -17,15 +17,15 @@ static void a_rendition_keeps_the_sources_shape(void **state)
     } cases[] = {
         {{1280, 720}, {426, 240}, {426, 240}},
         {{1280, 720}, {640, 360}, {640, 360}},
-        {{640, 480}, {640, 360}, {640, 480}},       /* the smaller side asked does not count */
-        {{720, 1280}, {426, 240}, {240, 426}},      /* portrait stays portrait */
+        {{640, 480}, {640, 360}, {640, 480}},  /* the smaller side asked does not count */
+        {{720, 1280}, {426, 240}, {240, 426}}, /* portrait stays portrait */
         {{374, 666}, {640, 360}, {360, 640}},
         {{1920, 800}, {1280, 720}, {1280, 534}},
-        {{1279, 719}, {427, 240}, {426, 240}},      /* odd is made even */
+        {{1279, 719}, {427, 240}, {426, 240}}, /* odd is made even */
         {{1000, 1000}, {256, 144}, {256, 256}},
-        {{1280, 720}, {100, 40}, {146, 82}},        /* too small for a codec */
-        {{1280, 720}, {9000, 5000}, {4096, 2304}},  /* too large */
-        {{3200, 100}, {640, 360}, {1600, 50}},      /* the short side would vanish */
+        {{1280, 720}, {100, 40}, {146, 82}},       /* too small for a codec */
+        {{1280, 720}, {9000, 5000}, {4096, 2304}}, /* too large */
+        {{3200, 100}, {640, 360}, {1600, 50}},     /* the short side would vanish */
         {{100, 3200}, {640, 360}, {146, 4672}},
     };
 
@@ -67,14 +67,14 @@ static void the_same_rate_passes_one_to_one(void **state)
         bool passes;
     } cases[] = {
         {60, 30, 1, 1, {30, 1}, true},
-        {60, 30, 1, 90, {30, 1}, true},         /* whole milliseconds, as in FLV */
-        {60, 30000, 1001, 1, {30, 1}, true},    /* 0.1 % apart */
+        {60, 30, 1, 90, {30, 1}, true},      /* whole milliseconds, as in FLV */
+        {60, 30000, 1001, 1, {30, 1}, true}, /* 0.1 % apart */
         {60, 30, 1, 1, {30000, 1001}, true},
         {300, 30000, 1001, 1, {30, 1}, true},
         {60, 25, 1, 1, {30, 1}, false},
         {120, 60, 1, 1, {30, 1}, false},
-        {300, 296, 10, 1, {30, 1}, false},      /* 29.6 */
-        {60, 25, 1, 1, {0, 1}, true},           /* as the source */
+        {300, 296, 10, 1, {30, 1}, false}, /* 29.6 */
+        {60, 25, 1, 1, {0, 1}, true},      /* as the source */
         {1, 25, 1, 1, {30, 1}, true},
     };
 
@@ -98,7 +98,7 @@ static void an_uneven_source_is_laid_on_the_grid(void **state)
 
 static void times_out_of_order_are_measured_in_order(void **state)
 {
-    int64_t times[] = {0, 9000, 3000, 6000};    /* decoding order of B-frames */
+    int64_t times[] = {0, 9000, 3000, 6000}; /* decoding order of B-frames */
     struct cadence c = cadence_measure(times, 4, 3000);
 
     assert_true(c.regular);
@@ -111,7 +111,7 @@ static void times_out_of_order_are_measured_in_order(void **state)
 
 static void the_grid_starts_at_the_first_frame(void **state)
 {
-    struct cadence c = frames_at(50, 25, 1, 1);     /* 2 s */
+    struct cadence c = frames_at(50, 25, 1, 1); /* 2 s */
     struct rate thirty = {30, 1};
 
     assert_int_equal(grid_ticks(&c, thirty), 60);
@@ -144,9 +144,9 @@ static void a_packet_tells_its_pictures(void **state)
         struct nal_summary sum;
     } cases[] = {
         {"\0\0\0\1\x09\xf0\0\0\1\x67\x42\0\0\1\x68\xce\0\0\1\x65\x88\x80", 24, {true, 1, true}},
-        {"\0\0\1\x41\x9a\x02\0\0\1\x41\x0c\x01", 12, {true, 1, false}},     /* two slices */
-        {"\0\0\1\x41\x9a\x02\0\0\1\x41\x9a\x01", 12, {true, 2, false}},     /* two pictures */
-        {"\0\0\1\x41\x9a\x02\0\0\1\x06\x01\x01", 12, {true, 1, false}},     /* SEI behind it */
+        {"\0\0\1\x41\x9a\x02\0\0\1\x41\x0c\x01", 12, {true, 1, false}},        /* two slices */
+        {"\0\0\1\x41\x9a\x02\0\0\1\x41\x9a\x01", 12, {true, 2, false}},        /* two pictures */
+        {"\0\0\1\x41\x9a\x02\0\0\1\x06\x01\x01", 12, {true, 1, false}},        /* SEI behind it */
         {"\0\0\1\x06\x06\x01\xc4\x80\0\0\1\x41\x9a\x02", 14, {true, 1, true}}, /* recovery point */
         {"\x47\0\0\1\x65\x88", 6, {false, 1, true}},
         {"", 0, {false, 0, false}},
