@@ -9,6 +9,9 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include <netinet/in.h>
+#include <sys/socket.h>
+
 #include <cmocka.h>
 
 #include "base/buf.h"
@@ -184,6 +187,17 @@ static inline void peer_close(struct peer *p)
     stream_close(p->stream);
     p->stream = NULL;
     buf_cleanup(&p->in);
+}
+
+/* A socket without our code around it. */
+static inline int raw_connect(uint16_t port)
+{
+    struct sockaddr_in addr = { .sin_family = AF_INET, .sin_port = htons(port),
+                                .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+
+    assert_int_equal(connect(fd, (struct sockaddr *)&addr, sizeof(addr)), 0);
+    return fd;
 }
 
 /* A folder of the test's own below /tmp, removed by remove_dir. */

@@ -370,6 +370,32 @@ static void test_paused_body_closes_the_window(void **state)
     client_close();
 }
 
+/* Paused bodies may take the window of the whole connection: who waits for it is not late. */
+static void test_wait_for_the_connections_window_is_no_stall(void **state)
+{
+    struct blob *b = blob_new(2 << 20);
+    struct call *paused[4], *waits;
+
+    (void)state;
+    memset(blob_bytes(b), 'w', b->n);
+    client_open();
+    for (int i = 0; i < 4; i++)
+        paused[i] = call("POST", "/pause", blob_slice(b));
+    for (int i = 0; i < 4; i++)
+        RUN_UNTIL(paused[i]->up.n == 1 << 20);
+    waits = call("POST", "/echo", slice_of(b->p, 1000));
+    run_for(200);
+    assert_int_equal(waits->up.n, 1000);
+    assert_int_equal(seen.bodies, 0); /* no RC_TIMEOUT either */
+    for (int i = 0; i < 4; i++)
+        nghttp2_submit_rst_stream(client.session, 0, paused[i]->id, NGHTTP2_CANCEL);
+    client_flush();
+    RUN_UNTIL(waits->closed); /* the window came back with what was never read */
+    assert_int_equal(waits->body.n, 1000);
+    blob_unref(&b);
+    client_close();
+}
+
 static void test_body_nobody_reads(void **state)
 {
     struct blob *b = blob_new(5 << 20);
@@ -984,6 +1010,7 @@ int main(void)
         WITH_SERVER(test_body_over_the_limit),
         WITH_SERVER(test_continue),
         WITH_SERVER(test_paused_body_closes_the_window),
+        WITH_HASTY(test_wait_for_the_connections_window_is_no_stall),
         WITH_SERVER(test_body_nobody_reads),
         WITH_HASTY(test_closed_window_stalls_only_its_stream),
         WITH_HASTY(test_reader_that_stops_is_cut),

@@ -278,6 +278,51 @@ static void test_stalled_reader_is_cut(void **state)
     peer_close(&c);
 }
 
+/* Slow, but never without progress for long: the whole answer must arrive. */
+static void test_slow_reader_is_served(void **state)
+{
+    static const char request[] = "GET /zeros?30000000 HTTP/1.1\r\nHost: h\r\n\r\n";
+    static char part[64 * 1024];
+    size_t got = 0;
+    ssize_t n = 1;
+    int fd;
+
+    (void)state;
+    http_server_close(server);
+    open_server((struct http_server_conf){ .stall_timeout_ms = 300 });
+    fd = raw_connect(port);
+    assert_int_equal(write(fd, request, sizeof(request) - 1), sizeof(request) - 1);
+    while (got < 30000000 && n != 0) {
+        run_for(2);
+        n = recv(fd, part, sizeof(part), MSG_DONTWAIT);
+        got += (size_t)MAX(n, 0);
+    }
+    assert_true(got >= 30000000);
+    RUN_UNTIL(seen.closed_complete == 1);
+    close(fd);
+}
+
+/* Wherever the kernel's buffers end, the end of the answer is noticed. */
+static void test_end_of_any_answer_is_noticed(void **state)
+{
+    (void)state;
+    for (int n = 2000 * 1000; n < 8000 * 1000; n += 100 * 1000) {
+        char *head = xasprintf("GET /zeros?%d HTTP/1.1\r\nHost: h\r\n\r\n", n);
+        int before = seen.closed_complete, fd = raw_connect(port), turns = 0;
+        static char part[8 << 20];
+
+        assert_int_equal(write(fd, head, strlen(head)), strlen(head));
+        run_for(2);
+        while (seen.closed_complete == before) {
+            assert_true(++turns < 5000);
+            (void)!recv(fd, part, sizeof(part), MSG_DONTWAIT);
+            run_for(1);
+        }
+        close(fd);
+        free(head);
+    }
+}
+
 static void test_handler_may_take_its_time(void **state)
 {
     struct peer c;
@@ -756,6 +801,8 @@ int main(void)
         WITH_HASTY(test_silent_and_idle_connections_are_closed),
         WITH_HASTY(test_stalled_body_is_given_up),
         WITH_HASTY(test_stalled_reader_is_cut),
+        WITH_SERVER(test_slow_reader_is_served),
+        WITH_SERVER(test_end_of_any_answer_is_noticed),
         WITH_HASTY(test_handler_may_take_its_time),
         WITH_SERVER(test_body_of_many_megabytes),
         WITH_SERVER(test_continue_is_said_when_the_body_is_wanted),

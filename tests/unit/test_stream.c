@@ -58,17 +58,6 @@ static void close_pair(struct listener *l, struct peer *client)
     listener_close(l);
 }
 
-/* A socket without our code around it. */
-static int raw_connect(uint16_t port)
-{
-    struct sockaddr_in addr = { .sin_family = AF_INET, .sin_port = htons(port),
-                                .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
-    int fd = socket(AF_INET, SOCK_STREAM, 0);
-
-    assert_int_equal(connect(fd, (struct sockaddr *)&addr, sizeof(addr)), 0);
-    return fd;
-}
-
 /* --- both ways --- */
 
 static void test_bytes_go_both_ways(void **state)
