@@ -6,8 +6,9 @@
  *   media_tool segments FILE PREFIX    behind a timeline, as PREFIX0.ts, PREFIX1.ts, ...
  *   media_tool segments FILE -         the same work without writing, to time it
  *
- * A line a frame: kind dts pts duration bytes flags (k key, d discontinuity). A line a
- * track: track kind codec size rate fps config. Exit status 1 with a sentence on bad input.
+ * A line a frame: kind dts pts duration bytes flags (k key, d discontinuity) FNV-1a of the
+ * bytes. A line a track: track kind codec size rate fps config. Exit status 1 with a sentence
+ * on bad input.
  */
 #include <assert.h>
 #include <inttypes.h>
@@ -21,6 +22,7 @@
 #include "media/ts/ts_mux.h"
 
 enum { READ_BYTES = 64 * 1024, SEGMENT_TICKS = 2 * TICKS_PER_SECOND };
+enum { LOOK_AHEAD = 512 * 1024 };
 enum { MAX_SEGMENT_BYTES = 256 * 1024 * 1024, START = 900000 };
 
 static const char *const kind_name[] = {"video", "audio"};
@@ -40,11 +42,21 @@ static void print_track(enum track_kind kind, const struct track *t, void *arg)
     printf("\n");
 }
 
+static uint32_t fnv(struct slice s)
+{
+    uint32_t h = 0x811c9dc5;
+
+    for (size_t i = 0; i < s.n; i++)
+        h = (h ^ s.p[i]) * 0x01000193;
+    return h;
+}
+
 static void print_frame(const struct frame *f, void *arg)
 {
     (void)arg;
-    printf("%s %" PRId64 " %" PRId64 " %" PRId64 " %zu %s%s\n", kind_name[f->kind], f->dts, f->pts,
-           f->duration, f->data->n, f->key ? "k" : "-", f->discontinuity ? "d" : "");
+    printf("%s %" PRId64 " %" PRId64 " %" PRId64 " %zu %s%s %08x\n", kind_name[f->kind], f->dts,
+           f->pts, f->duration, f->data->n, f->key ? "k" : "-", f->discontinuity ? "d" : "",
+           fnv(blob_slice(f->data)));
 }
 
 /* ---- into a timeline ---- */
@@ -65,7 +77,8 @@ struct segmenter {
     struct ts_mux *mux;
     struct buf out;
     const char *prefix;         /* "-": nowhere */
-    bool open, has_video;
+    struct track track[TRACK_KINDS];
+    bool open;
     int number;
     int64_t began;
 };
@@ -96,16 +109,34 @@ static void segment_track(enum track_kind kind, const struct track *t, void *arg
 {
     struct segmenter *s = arg;
 
-    if (kind == TRACK_VIDEO)
-        s->has_video = t->codec != CODEC_NONE;
+    if (track_same(&s->track[kind], t))
+        return;
     segment_close(s);           /* what changes, changes between segments */
+    track_cleanup(&s->track[kind]);
+    s->track[kind] = track_ref(t);
     ts_mux_track(s->mux, kind, t);
+}
+
+/* Looking ahead: which tracks will there be? The first segment should have them all. */
+static void foresee_track(enum track_kind kind, const struct track *t, void *arg)
+{
+    struct segmenter *s = arg;
+
+    if (s->track[kind].codec == CODEC_NONE)
+        segment_track(kind, t, arg);
+}
+
+static void foresee_frame(const struct frame *f, void *arg)
+{
+    (void)f;
+    (void)arg;
 }
 
 static void segment_frame(const struct frame *f, void *arg)
 {
     struct segmenter *s = arg;
-    bool may_cut = s->has_video ? f->kind == TRACK_VIDEO && f->key : true;
+    bool has_video = s->track[TRACK_VIDEO].codec != CODEC_NONE;
+    bool may_cut = has_video ? f->kind == TRACK_VIDEO && f->key : true;
 
     if (may_cut && (!s->open || f->dts - s->began >= SEGMENT_TICKS || f->discontinuity)) {
         segment_close(s);
@@ -154,7 +185,7 @@ static bool is_flv(const char *path)
     return slice_has_suffix(slice_str(path), ".flv");
 }
 
-static int read_all(const char *path, const struct frame_sink *sink)
+static int read_some(const char *path, const struct frame_sink *sink, size_t max_bytes)
 {
     static uint8_t bytes[READ_BYTES];
     struct source s = {.sink = sink};
@@ -169,7 +200,8 @@ static int read_all(const char *path, const struct frame_sink *sink)
         s.flv = flv_file_new();
     else
         s.ts = ts_demux_new(sink);
-    for (size_t n; rc == RC_OK && (n = fread(bytes, 1, sizeof(bytes), f)) > 0;)
+    for (size_t at = 0, n; rc == RC_OK && at < max_bytes &&
+                           (n = fread(bytes, 1, sizeof(bytes), f)) > 0; at += n)
         rc = feed(&s, slice_of(bytes, n));
     if (s.ts)
         ts_demux_flush(s.ts);
@@ -179,6 +211,11 @@ static int read_all(const char *path, const struct frame_sink *sink)
     if (rc != RC_OK)
         fprintf(stderr, "%s: %s\n", path, s.err.text);
     return rc != RC_OK;
+}
+
+static int read_all(const char *path, const struct frame_sink *sink)
+{
+    return read_some(path, sink, SIZE_MAX);
 }
 
 static int read_times(const char *path, const struct frame_sink *sink)
@@ -202,11 +239,14 @@ static int read_times(const char *path, const struct frame_sink *sink)
 static int segments(const char *path, const char *prefix)
 {
     struct segmenter s = {.mux = ts_mux_new(), .prefix = prefix};
+    struct frame_sink ahead = {.on_track = foresee_track, .on_frame = foresee_frame, .arg = &s};
     struct frame_sink sink = {.on_track = segment_track, .on_frame = segment_frame, .arg = &s};
 
     buf_init(&s.out, MAX_SEGMENT_BYTES);
-    int status = read_times(path, &sink);
+    int status = read_some(path, &ahead, LOOK_AHEAD) || read_times(path, &sink);
     segment_close(&s);
+    track_cleanup(&s.track[TRACK_VIDEO]);
+    track_cleanup(&s.track[TRACK_AUDIO]);
     buf_cleanup(&s.out);
     ts_mux_free(s.mux);
     return status;
