@@ -3,7 +3,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <unistd.h>
+#include <string.h>
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -28,14 +28,6 @@ static void on_again(void *arg)
     start(arg);
 }
 
-/* The worker's own lines are complete ones: they go on as they are. */
-static void on_line(struct slice line, bool is_stderr, void *arg)
-{
-    (void)is_stderr;
-    (void)arg;
-    fprintf(stderr, SLICE_FMT "\n", SLICE_ARG(line));
-}
-
 static void on_exit_worker(int status, int signum, void *arg)
 {
     struct local_worker *w = arg;
@@ -55,7 +47,6 @@ static void start(struct local_worker *w)
     const struct process_conf conf = {.argv = (const char *const *)w->args,
                                       .env_add = env,
                                       .pass_fd = -1,
-                                      .on_line = on_line,
                                       .on_exit = on_exit_worker,
                                       .arg = w};
     struct err err;
@@ -105,6 +96,34 @@ struct local_worker *local_worker_start(struct loop *l, const struct local_worke
 const char *local_worker_trouble(const struct local_worker *w)
 {
     return w->trouble;
+}
+
+/* State T of proc(5): SIGSTOP, or a debugger. */
+static bool is_stopped(int pid)
+{
+    char path[64], line[512] = "";
+    const char *state;
+    FILE *f;
+
+    snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+    f = fopen(path, "re");
+    if (!f)
+        return false;
+    (void)!fgets(line, sizeof(line), f); /* nothing read: an empty line, not stopped */
+    fclose(f);
+    state = strrchr(line, ')'); /* the name before it may hold anything */
+    return state && (state[1] == ' ') && (state[2] == 'T' || state[2] == 't');
+}
+
+void local_worker_is_silent(struct local_worker *w, bool dead)
+{
+    if (!w->process || !process_is_running(w->process))
+        return;
+    if (!dead && !is_stopped(process_pid(w->process)))
+        return;
+    log_peer(NULL, "the local worker (process %d) %s: it is ended and started again",
+             process_pid(w->process), dead ? "does not answer" : "was stopped by somebody");
+    process_signal(w->process, SIGKILL);
 }
 
 void local_worker_stop(struct local_worker *w)

@@ -1,162 +1,29 @@
+/* Start, drain and stop of an orchestrator: its doors, its worker, what it tells. */
 #include "orchestrator/orchestrator.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/un.h>
+#include <unistd.h>
 
 #include "base/clock.h"
-#include "base/log.h"
 #include "base/rand.h"
-#include "base/text.h"
 #include "base/url.h"
-#include "net/grpc.h"
 #include "orchestrator/metrics.h"
 #include "orchestrator/session.h"
-#include "orchestrator/token.h"
 
-enum { SERVICE_PORT = 8935, STARTUP_CHECK_AFTER_MS = 2000, STARTUP_CHECK_MS = 8000,
-       PING_VALUE_BYTES = 32 };
+enum {
+    SERVICE_PORT = 8935,
+    MAX_CONNECTIONS = 8192,
+    MAX_PER_PEER = 1024,
+    DRAIN_LOOK_MS = 200,
+    DRAIN_QUIET_MS = 5000,   /* sessions without a segment for so long are over */
+    DRAIN_LINGER_MS = 1500,  /* the last renditions are fetched within it */
+    DRAIN_CLOSING_MS = 10000 /* of the time given, kept for what runs; half of it at most */
+};
 
-/* --- HTTP: results and sources --- */
-
-static void answer_not_found(struct http_exchange *x)
-{
-    http_answer(x, 404, "text/plain; charset=utf-8", SLICE_LIT("404 page not found\n"));
-}
-
-static struct blob *find_stored(struct orchestrator *o, struct slice path)
-{
-    struct slice id, second, file = path;
-    struct session *s;
-    uint64_t seq;
-
-    slice_split(&file, '/', &id);
-    slice_split(&file, '/', &second);
-    if (!file.p) { /* SESSION/SEQ.tempfile */
-        if (slice_has_suffix(second, ".tempfile") &&
-            slice_u64(slice_sub(second, 0, second.n - strlen(".tempfile")), INT64_MAX, &seq))
-            return pool_source(o->pool, id, (int64_t)seq);
-        return NULL;
-    }
-    s = session_find(o, id);
-    return s ? session_result(s, second, file) : NULL;
-}
-
-static void answer_stored(struct orchestrator *o, struct http_exchange *x)
-{
-    struct blob *media = NULL;
-    struct buf path;
-
-    buf_init(&path, HTTP_MAX_TARGET);
-    if (percent_decode(&path, slice_skip(http_request(x)->path, strlen("/stream/")), NULL) == RC_OK)
-        media = find_stored(o, buf_slice(&path));
-    if (media)
-        http_answer_blob(x, 200, slice_has_suffix(buf_slice(&path), ".mp4") ? "video/mp4"
-                                                                             : "video/mp2t",
-                         media);
-    else
-        answer_not_found(x);
-    buf_cleanup(&path);
-}
-
-static void answer_ready(struct orchestrator *o, struct http_exchange *x)
-{
-    struct buf why;
-
-    buf_init(&why, 64 * 1024);
-    if (orchestrator_is_ready(o, &why))
-        http_answer(x, 200, "text/plain; charset=utf-8", SLICE_LIT("ready\n"));
-    else
-        http_answer(x, 503, "text/plain; charset=utf-8", buf_slice(&why));
-    buf_cleanup(&why);
-}
-
-/* --- gRPC --- */
-
-static void on_get_orchestrator(struct http_exchange *x, struct blob *message, void *arg)
-{
-    if (message)
-        quote_answer(((struct door *)arg)->o, x, message);
-}
-
-static void on_register(struct http_exchange *x, struct blob *message, void *arg)
-{
-    if (message)
-        door_register(arg, x, message);
-}
-
-/* Off-chain nothing is signed: the value comes back empty (video.md 2.7). */
-static void on_ping(struct http_exchange *x, struct blob *message, void *arg)
-{
-    (void)arg;
-    if (message)
-        grpc_reply(x, slice_of(NULL, 0));
-}
-
-static void on_end_session(struct http_exchange *x, struct blob *message, void *arg)
-{
-    struct orchestrator *o = ((struct door *)arg)->o;
-    struct auth_token token;
-    struct session *s;
-    struct err err;
-
-    if (!message)
-        return;
-    if (end_session_decode(blob_slice(message), &token, &err) != RC_OK ||
-        token_check(o->token_key, clock_wall_ms() / 1000, &token, &err) != RC_OK) {
-        grpc_fail(x, GRPC_UNKNOWN, "Invalid auth token");
-        return;
-    }
-    s = session_find(o, slice_str(token.session_id));
-    if (s)
-        session_end(s, "its gateway said so");
-    grpc_reply(x, slice_of(NULL, 0));
-}
-
-static void grpc_dispatch(struct door *d, struct http_exchange *x)
-{
-    static const struct {
-        const char *path;
-        grpc_on_message fn;
-        bool for_gateways;
-    } calls[] = {{PATH_GET_ORCHESTRATOR, on_get_orchestrator, true},
-                 {PATH_END_SESSION, on_end_session, true},
-                 {PATH_PING, on_ping, true},
-                 {PATH_REGISTER_TRANSCODER, on_register, false}};
-
-    for (size_t i = 0; i < ARRAY_LEN(calls); i++)
-        if (slice_eq_str(http_request(x)->path, calls[i].path) &&
-            !(calls[i].for_gateways && d->local)) {
-            grpc_read(x, calls[i].fn, d);
-            return;
-        }
-    grpc_fail(x, GRPC_UNIMPLEMENTED, "unknown method");
-}
-
-static void on_request(struct http_exchange *x, void *arg)
-{
-    struct door *d = arg;
-    const struct http_request *r = http_request(x);
-
-    if (grpc_is_request(r))
-        grpc_dispatch(d, x);
-    else if (slice_has_prefix(r->path, "/stream/"))
-        answer_stored(d->o, x);
-    else if (slice_eq_str(r->path, "/transcodeResults") && d->secret)
-        door_results(d, x);
-    else if (d->local)
-        answer_not_found(x);
-    else if (slice_eq_str(r->path, "/segment"))
-        segment_take(d->o, x);
-    else if (slice_eq_str(r->path, "/healthz"))
-        http_answer(x, 200, NULL, slice_of(NULL, 0));
-    else if (slice_eq_str(r->path, "/readyz"))
-        answer_ready(d->o, x);
-    else
-        answer_not_found(x);
-}
-
-/* --- start --- */
+/* --- the service's door --- */
 
 /* Where to listen: "host:port", and whether in clear text (video.md 1.1). */
 static enum rc listen_address(const struct orchestrator_conf *conf, char **addr, bool *clear,
@@ -168,7 +35,7 @@ static enum rc listen_address(const struct orchestrator_conf *conf, char **addr,
 
     *clear = false;
     if (!strstr(given, "://")) {
-        *addr = addr_complete(given, "0.0.0.0", SERVICE_PORT);
+        *addr = addr_complete(given, "127.0.0.1", SERVICE_PORT);
         return RC_OK;
     }
     rc = url_parse(slice_str(given), &url, err);
@@ -179,11 +46,11 @@ static enum rc listen_address(const struct orchestrator_conf *conf, char **addr,
         return err_set(err, RC_BAD_INPUT, "unsupported -httpAddr scheme \"%s\"", url.scheme);
     if (url.path.n > 1)
         return err_set(err, RC_BAD_INPUT, "-httpAddr must not include a path");
-    if (!conf->http_addr)
-        *addr = xasprintf("0.0.0.0:%u", url.port ? url.port : SERVICE_PORT);
-    else
+    if (conf->http_addr)
         *addr = xasprintf(strchr(url.host, ':') ? "[%s]:%u" : "%s:%u", url.host,
                           url.port ? url.port : SERVICE_PORT);
+    else
+        *addr = xasprintf(":%u", url.port ? url.port : SERVICE_PORT); /* all interfaces */
     return RC_OK;
 }
 
@@ -208,19 +75,16 @@ static enum rc make_tls(struct orchestrator *o, struct err *err)
 static enum rc open_door(struct door *d, const char *addr, struct tls_server *tls, struct err *err)
 {
     const struct http_server_conf conf = {
-        .listen = {.addr = addr, .tls = tls, .max_connections = 8192, .max_per_peer = 1024},
-        .on_request = on_request,
-        .arg = d};
+        .listen = {.addr = addr,
+                   .tls = tls,
+                   .max_connections = MAX_CONNECTIONS,
+                   .max_per_peer = MAX_PER_PEER},
+        .on_request = controller_on_request,
+        .arg = d,
+    };
 
     d->server = http_server_open(d->o->loop, &conf, err);
-    if (d->server)
-        return RC_OK;
-    if (err->code == RC_EXISTS)
-        return err_wrap(err, err->code,
-                        "service address %s is taken by another program; stop it, or choose another "
-                        "with -serviceAddr",
-                        addr);
-    return err_wrap(err, err->code, "service address %s", addr);
+    return d->server ? RC_OK : err->code;
 }
 
 static enum rc open_service(struct orchestrator *o, struct err *err)
@@ -231,107 +95,150 @@ static enum rc open_service(struct orchestrator *o, struct err *err)
 
     if (rc == RC_OK && !clear)
         rc = make_tls(o, err);
-    if (rc == RC_OK)
+    if (rc == RC_OK) {
         rc = open_door(&o->service, addr, o->tls, err);
+        if (rc == RC_EXISTS)
+            err_wrap(err, rc,
+                     "service address %s is taken by another program; stop it, or choose "
+                     "another with -serviceAddr",
+                     addr);
+        else if (rc != RC_OK)
+            err_wrap(err, rc, "service address %s", addr);
+    }
     free(addr);
     return rc;
 }
 
+/* A service URI with port 0 gets the port that the system chose. */
+static char *real_service_uri(const struct orchestrator *o)
+{
+    const char *given = o->conf.service_uri;
+    size_t n = strlen(given);
+
+    if (n < 2 || strcmp(given + n - 2, ":0") != 0)
+        return xstrdup(given);
+    return xasprintf("%.*s:%u", (int)(n - 2), given,
+                     listener_port(http_server_listener(o->service.server)));
+}
+
+/* --- the local workers' door --- */
+
+/* DATA_DIR/worker.sock, or where that is too long for a socket's address, a folder in /tmp. */
+static char *socket_path(struct orchestrator *o, struct err *err)
+{
+    struct sockaddr_un addr;
+    char *path = xasprintf("%s/worker.sock", o->conf.data_dir), *dir;
+
+    if (strlen(path) < sizeof(addr.sun_path))
+        return path;
+    free(path);
+    dir = xstrdup("/tmp/leat-XXXXXX");
+    if (!mkdtemp(dir)) {
+        (void)err_set(err, RC_IO,
+                      "no folder for the workers' socket in /tmp; choose a shorter "
+                      "-dataDir");
+        free(dir);
+        return NULL;
+    }
+    o->socket_dir = dir;
+    return xasprintf("%s/worker.sock", dir);
+}
+
 static enum rc open_local(struct orchestrator *o, struct err *err)
 {
-    char *path = xasprintf("%s/worker.sock", o->conf.data_dir);
-    char *addr = xasprintf("unix:%s", path);
-    struct local_worker_conf conf = {.program = o->conf.worker_program,
-                                     .socket = path,
-                                     .secret = o->local_secret,
-                                     .data_dir = o->conf.data_dir,
-                                     .capacity = o->conf.max_sessions,
-                                     .args = o->conf.worker_args};
-    enum rc rc = open_door(&o->local, addr, NULL, err);
+    char *path = socket_path(o, err), *addr;
+    enum rc rc;
 
-    if (rc == RC_OK)
+    if (!path)
+        return err->code;
+    addr = xasprintf("unix:%s", path);
+    rc = open_door(&o->local, addr, NULL, err);
+    if (rc == RC_OK) {
+        const struct local_worker_conf conf = {.program = o->conf.worker_program,
+                                               .socket = path,
+                                               .secret = o->local_secret,
+                                               .data_dir = o->conf.data_dir,
+                                               .capacity = o->conf.max_sessions,
+                                               .args = o->conf.worker_args};
+
         o->local_worker = local_worker_start(o->loop, &conf);
+    } else if (rc == RC_EXISTS) {
+        err_wrap(err, rc, "another orchestrator uses -dataDir %s; give each its own",
+                 o->conf.data_dir);
+    }
     free(addr);
     free(path);
     return rc;
 }
 
-/* --- the self check, video.md 2.7 --- */
+/* --- start --- */
 
-static void on_pinged(int status, const struct err *err, void *arg)
+static void on_workers_changed(void *arg)
 {
     struct orchestrator *o = arg;
 
-    o->self_check[0] = '\0';
-    if (status == GRPC_OK)
-        return;
-    snprintf(o->self_check, sizeof(o->self_check),
-             "gateways cannot reach this node at %s: %.200s; is -serviceAddr right, its port open?",
-             o->conf.service_uri, err ? err->text : "no answer");
-    log_peer(NULL, "%s", o->self_check);
+    metric_sessions(sessions_live(o), sessions_limit(o));
 }
 
-static void ignore_message(struct slice message, void *arg)
-{
-    (void)message;
-    (void)arg;
-}
-
-static void check_self(void *arg)
+static void on_silent_local(void *arg, bool dead)
 {
     struct orchestrator *o = arg;
-    struct grpc_call_conf call = {.url = o->conf.service_uri,
-                                  .path = PATH_PING,
-                                  .timeout_ms = STARTUP_CHECK_MS,
-                                  .on_message = ignore_message,
-                                  .on_done = on_pinged,
-                                  .arg = o};
-    uint8_t value[PING_VALUE_BYTES];
-    struct buf message;
 
-    rand_bytes(value, sizeof(value));
-    buf_init(&message, 128);
-    ping_encode(slice_of(value, sizeof(value)), &message);
-    call.message = buf_slice(&message);
-    grpc_call(o->client, &call);
-    buf_cleanup(&message);
+    if (o->local_worker)
+        local_worker_is_silent(o->local_worker, dead);
+}
+
+static struct pool *make_pool(struct orchestrator *o)
+{
+    struct caps own;
+    const struct pool_conf conf = {.loop = o->loop,
+                                   .service_uri = o->service_uri,
+                                   .version = o->conf.version,
+                                   .own = &own,
+                                   .on_change = on_workers_changed,
+                                   .on_silent_local = on_silent_local,
+                                   .arg = o};
+
+    if (o->conf.local_worker)
+        caps_of_software_worker(&own);
+    else
+        caps_of_orchestrator(&own);
+    return pool_new(&conf);
 }
 
 struct orchestrator *orchestrator_start(struct loop *l, const struct orchestrator_conf *conf,
                                         struct err *err)
 {
     struct orchestrator *o = xcalloc(1, sizeof(*o));
-    const struct pool_conf pool = {.loop = l,
-                                   .service_uri = conf->service_uri,
-                                   .version = conf->version,
-                                   .has_own_set = true};
 
     o->loop = l;
     o->conf = *conf;
     o->service = (struct door){.o = o, .secret = conf->secret};
     o->local = (struct door){.o = o, .secret = o->local_secret, .local = true};
     o->sessions = map_new();
+    o->refusals = refusals_new();
     rand_bytes(o->token_key, sizeof(o->token_key));
     rand_hex(o->local_secret, 16);
-    orchestrator_metrics_init();
-    o->pool = pool_new(&pool);
     o->client = http_client_new(l);
-    if (open_service(o, err) != RC_OK || (conf->local_worker && open_local(o, err) != RC_OK)) {
-        orchestrator_stop(o);
-        return NULL;
-    }
-    metric_sessions(0, sessions_limit(o));
-    o->startup_check = timer_new(l, check_self, o);
-    if (conf->startup_check)
-        timer_start(o->startup_check, STARTUP_CHECK_AFTER_MS);
+    orchestrator_metrics_init();
+    if (open_service(o, err) != RC_OK)
+        goto fail;
+    o->service_uri = real_service_uri(o);
+    o->pool = make_pool(o);
+    if (conf->local_worker && open_local(o, err) != RC_OK)
+        goto fail;
+    on_workers_changed(o);
+    self_check_start(o);
     return o;
+fail:
+    orchestrator_stop(o);
+    return NULL;
 }
 
-/* --- stop --- */
+/* --- drain and stop --- */
 
-static void drained(void *arg)
+static void drained(struct orchestrator *o)
 {
-    struct orchestrator *o = arg;
     void (*fn)(void *) = o->on_drained;
 
     o->on_drained = NULL;
@@ -340,11 +247,22 @@ static void drained(void *arg)
         fn(o->drained_arg);
 }
 
-void orchestrator_session_ended(struct orchestrator *o)
+/* Running streams go on until they pause for DRAIN_QUIET_MS or the time is nearly up; then
+ * their gateways are sent elsewhere, and what has begun is finished. */
+static void look_if_drained(void *arg)
 {
-    /* A moment for the renditions to be fetched, then nothing holds us. */
-    if (o->draining && o->on_drained && sessions_are_idle(o))
-        timer_start(o->drain_timer, 1000);
+    struct orchestrator *o = arg;
+    int64_t left = o->drain_until_ms - clock_mono_ms();
+    int64_t quiet = sessions_quiet_ms(o);
+
+    if (!o->closing && left <= o->drain_closing_ms && sessions_live(o)) {
+        o->closing = true;
+        log_info(NULL, "the time to drain is nearly up: %lld sessions are sent elsewhere",
+                 (long long)sessions_live(o));
+    }
+    if (left <= 0 ||
+        (sessions_working(o) == 0 && quiet >= (o->closing ? DRAIN_LINGER_MS : DRAIN_QUIET_MS)))
+        drained(o);
 }
 
 void orchestrator_drain(struct orchestrator *o, int within_ms, void (*on_done)(void *arg),
@@ -353,9 +271,12 @@ void orchestrator_drain(struct orchestrator *o, int within_ms, void (*on_done)(v
     o->draining = true;
     o->on_drained = on_done;
     o->drained_arg = arg;
-    o->drain_timer = timer_new(o->loop, drained, o);
-    timer_start(o->drain_timer, map_count(o->sessions) ? within_ms : 0);
-    orchestrator_session_ended(o);
+    o->drain_until_ms = clock_mono_ms() + within_ms;
+    o->drain_closing_ms = MIN(DRAIN_CLOSING_MS, within_ms / 2);
+    log_info(NULL, "draining: no new sessions, %lld run on for at most %d s",
+             (long long)sessions_live(o), within_ms / 1000);
+    o->drain_timer = timer_new(o->loop, look_if_drained, o);
+    timer_repeat(o->drain_timer, map_count(o->sessions) ? DRAIN_LOOK_MS : 1);
 }
 
 void orchestrator_stop(struct orchestrator *o)
@@ -363,17 +284,22 @@ void orchestrator_stop(struct orchestrator *o)
     if (!o)
         return;
     timer_free(o->drain_timer);
-    timer_free(o->startup_check);
-    local_worker_stop(o->local_worker);
+    timer_free(o->self_check_timer);
     sessions_end_all(o);
     if (o->service.server)
         http_server_close(o->service.server);
     if (o->local.server)
         http_server_close(o->local.server);
+    local_worker_stop(o->local_worker);
     http_client_free(o->client);
     pool_free(o->pool);
     tls_server_free(o->tls);
     map_free(o->sessions);
+    refusals_free(o->refusals);
+    if (o->socket_dir)
+        (void)rmdir(o->socket_dir); /* best effort: the system sweeps /tmp */
+    free(o->socket_dir);
+    free(o->service_uri);
     free(o);
 }
 
@@ -385,10 +311,13 @@ bool orchestrator_is_ready(struct orchestrator *o, struct buf *why)
 
     if (o->draining)
         buf_str(why, "draining: the node was asked to stop\n");
-    if (!pool_workers(o->pool))
-        buf_printf(why, "no worker is here%s%s; start one with `leat transcoder`\n",
-                   o->local_worker ? ": " : "",
-                   o->local_worker ? local_worker_trouble(o->local_worker) : "");
+    if (!pool_workers(o->pool) && o->local_worker)
+        buf_printf(why, "the local worker is not here yet%s%s\n",
+                   local_worker_trouble(o->local_worker)[0] ? ": " : "",
+                   local_worker_trouble(o->local_worker));
+    else if (!pool_workers(o->pool))
+        buf_str(why, "no worker is here: start one with `leat transcoder -orchAddr ... "
+                     "-orchSecret ...`\n");
     if (o->self_check[0])
         buf_printf(why, "%s\n", o->self_check);
     return why->n == before;
@@ -406,11 +335,13 @@ void orchestrator_status(struct orchestrator *o, struct buf *json)
     jo_open(&j, NULL, '{');
     jo_text(&j, "role", "orchestrator");
     jo_text(&j, "version", o->conf.version);
-    jo_text(&j, "service_uri", o->conf.service_uri);
+    jo_text(&j, "service_uri", o->service_uri);
     jo_text(&j, "addr", orchestrator_addr(o));
     jo_flag(&j, "draining", o->draining);
     jo_int(&j, "max_sessions", sessions_limit(o));
+    jo_int(&j, "held_bytes", (int64_t)o->held_bytes);
     sessions_status(o, &j);
     pool_status(o->pool, &j);
+    refusals_status(o->refusals, &j);
     jo_close(&j, '}');
 }

@@ -6,32 +6,33 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/text.h"
+#include "orchestrator/answer.h"
 #include "orchestrator/metrics.h"
-#include "wire/profiles.h"
+#include "orchestrator/results.h"
 
-struct result {
-    int64_t seq;
-    struct blob *media;
-};
-
-struct shelf {                      /* of one rendition */
-    char name[PROFILE_NAME_MAX + 1];
-    const char *ext;
-    struct result ring[RESULTS_KEPT];
-    size_t n;                       /* ever kept */
+enum {
+    RENEW_SLACK_S = 60,     /* of clocks, and of gateways that are late */
+    UNUSED_MS = 10 * 1000,  /* a stream's session without work is replaced after it */
+    RETIRED_MS = 10 * 1000, /* results of a replaced session are kept so long */
+    MIN_DEADLINE_MS = 8000, /* video.md 11.5 */
+    DEADLINE_FACTOR = 4
 };
 
 struct session {
     struct orchestrator *o;
     struct log_tag log;
     char id[SESSION_ID_MAX + 1];
-    char manifest_id[128];
-    char peer[64];                  /* address without the port */
-    struct list waiting;            /* of struct work; the first runs while task is set */
+    char *manifest_id;
+    char peer[64];        /* address without the port */
+    int64_t expiration_s; /* of its token */
+    bool retired;         /* replaced: has no place, only results */
+    size_t uploads;       /* held by so many */
+    struct list waiting;  /* of struct work; the first runs while task is set */
     struct task *task;
     struct timer *idle;
-    struct shelf shelves[MAX_PROFILES];
-    size_t n_shelves;
+    int64_t used_ms; /* monotonic */
+    struct results results;
     int64_t since_ms, segments, failures, last_took_ms;
     double last_ratio;
     char worker[64];
@@ -44,107 +45,83 @@ static void peer_address(const char *peer, char out[64])
     snprintf(out, 64, "%.*s", colon ? (int)(colon - peer) : 63, peer);
 }
 
-/* --- the limit --- */
+/* --- places --- */
 
 int64_t sessions_limit(const struct orchestrator *o)
 {
-    return o->conf.max_sessions >= 0 ? o->conf.max_sessions : pool_capacity(o->pool);
+    int64_t capacity = pool_capacity(o->pool);
+
+    return o->conf.max_sessions < 0 ? capacity : MIN((int64_t)o->conf.max_sessions, capacity);
 }
 
-bool sessions_are_full(const struct orchestrator *o)
+int64_t sessions_live(const struct orchestrator *o)
 {
-    return (int64_t)map_count(o->sessions) >= sessions_limit(o);
+    int64_t n = 0;
+    size_t at = 0;
+    void *s;
+
+    while (map_next(o->sessions, &at, NULL, &s))
+        n += !((struct session *)s)->retired;
+    return n;
 }
 
-bool sessions_have_peer(struct orchestrator *o, const char *peer)
+static void tell_metrics(const struct orchestrator *o)
+{
+    metric_sessions(sessions_live(o), sessions_limit(o));
+}
+
+static bool is_of_peer(const struct session *s, const char *peer)
 {
     char address[64];
-    size_t at = 0;
-    void *value;
 
     peer_address(peer, address);
-    while (map_next(o->sessions, &at, NULL, &value))
-        if (strcmp(((struct session *)value)->peer, address) == 0)
+    return strcmp(s->peer, address) == 0;
+}
+
+static bool is_about_to_expire(const struct session *s)
+{
+    return s->expiration_s - clock_wall_ms() / 1000 <= AUTH_TOKEN_REFRESH_S + RENEW_SLACK_S;
+}
+
+bool sessions_may_renew(const struct orchestrator *o, const char *peer)
+{
+    size_t at = 0;
+    void *s;
+
+    while (map_next(o->sessions, &at, NULL, &s))
+        if (!((struct session *)s)->retired && is_of_peer(s, peer) && is_about_to_expire(s))
             return true;
     return false;
 }
 
-/* --- life --- */
-
-static void on_idle(void *arg)
+static bool is_unused(const struct session *s)
 {
-    session_end(arg, "idle for 70 s");
+    return list_is_empty(&s->waiting) && !s->uploads && clock_mono_ms() - s->used_ms >= UNUSED_MS;
 }
 
-struct session *session_find(struct orchestrator *o, struct slice id)
+/* The same stream under a new id. Two gateways behind one address may both have a stream of
+ * this name, so a session that is at work under a fresh token is left alone. */
+static struct session *find_replaced(const struct orchestrator *o, struct slice manifest_id,
+                                     const char *peer)
 {
-    return map_get(o->sessions, id);
-}
-
-/* A renewed token has a new id: the stream's session under the old one is over (video.md 3.4). */
-static struct session *same_stream(struct orchestrator *o, struct slice manifest_id,
-                                   const char *peer)
-{
-    char address[64];
     size_t at = 0;
     void *value;
 
-    peer_address(peer, address);
-    while (map_next(o->sessions, &at, NULL, &value)) {
+    while (manifest_id.n && map_next(o->sessions, &at, NULL, &value)) {
         struct session *s = value;
 
-        if (manifest_id.n && slice_eq_str(manifest_id, s->manifest_id) &&
-            strcmp(s->peer, address) == 0 && list_is_empty(&s->waiting))
+        if (!s->retired && slice_eq_str(manifest_id, s->manifest_id) && is_of_peer(s, peer) &&
+            (is_about_to_expire(s) || is_unused(s)))
             return s;
     }
     return NULL;
 }
 
-static struct session *session_new(struct orchestrator *o, const char *id,
-                                   struct slice manifest_id, const char *peer)
+/* --- life --- */
+
+struct session *session_find(struct orchestrator *o, struct slice id)
 {
-    struct session *s = xcalloc(1, sizeof(*s));
-
-    s->o = o;
-    snprintf(s->id, sizeof(s->id), "%s", id);
-    snprintf(s->manifest_id, sizeof(s->manifest_id), SLICE_FMT,
-             SLICE_ARG(slice_sub(manifest_id, 0, 127)));
-    peer_address(peer, s->peer);
-    log_tag(&s->log, "stream=%.60s session=%s", s->manifest_id, s->id);
-    list_init(&s->waiting);
-    s->since_ms = clock_wall_ms();
-    s->idle = timer_new(o->loop, on_idle, s);
-    map_put(o->sessions, slice_str(s->id), s);
-    metric_sessions((int64_t)map_count(o->sessions), sessions_limit(o));
-    log_info(&s->log, "begun by gateway %s (%zu of %" PRId64 " sessions)", peer,
-             map_count(o->sessions), sessions_limit(o));
-    return s;
-}
-
-struct session *session_use(struct orchestrator *o, const struct auth_token *token,
-                            struct slice manifest_id, const char *peer, struct err *err)
-{
-    struct session *s = session_find(o, slice_str(token->session_id)), *old;
-
-    if (!s && o->draining) {
-        log_info(NULL, "gateway %s was refused: the node is stopping", peer);
-        err_set(err, RC_BUSY, "OrchestratorCapped");
-        return NULL;
-    }
-    if (!s) {
-        old = same_stream(o, manifest_id, peer);
-        if (old)
-            session_end(old, "renewed");
-        if (sessions_are_full(o)) {
-            log_peer(NULL, "gateway %s was refused: %zu sessions run, -maxSessions allows %" PRId64,
-                     peer, map_count(o->sessions), sessions_limit(o));
-            err_set(err, RC_BUSY, "OrchestratorCapped");
-            return NULL;
-        }
-        s = session_new(o, token->session_id, manifest_id, peer);
-    }
-    timer_start(s->idle, SESSION_IDLE_MS);
-    return s;
+    return map_get(o->sessions, id);
 }
 
 const struct log_tag *session_log(const struct session *s)
@@ -152,22 +129,120 @@ const struct log_tag *session_log(const struct session *s)
     return &s->log;
 }
 
-static void shelves_cleanup(struct session *s)
+static void on_idle(void *arg)
 {
-    for (size_t i = 0; i < s->n_shelves; i++)
-        for (size_t k = 0; k < RESULTS_KEPT; k++)
-            blob_unref(&s->shelves[i].ring[k].media);
+    struct session *s = arg;
+
+    session_end(s, s->retired ? "replaced" : "idle for 70 s");
+}
+
+static void wait_idle(struct session *s)
+{
+    s->used_ms = clock_mono_ms();
+    if (list_is_empty(&s->waiting) && !s->uploads)
+        timer_start(s->idle, s->retired ? RETIRED_MS : SESSION_IDLE_MS);
+    else
+        timer_stop(s->idle);
+}
+
+static struct session *session_new(struct orchestrator *o, const struct auth_token *token,
+                                   struct slice manifest_id, const char *peer)
+{
+    struct session *s = xcalloc(1, sizeof(*s));
+    char shown[256];
+
+    s->o = o;
+    snprintf(s->id, sizeof(s->id), "%s", token->session_id);
+    s->expiration_s = token->expiration;
+    s->manifest_id = slice_dup(manifest_id);
+    peer_address(peer, s->peer);
+    log_tag(&s->log, "stream=%.60s session=%s", text_printable(manifest_id, shown), s->id);
+    list_init(&s->waiting);
+    s->since_ms = clock_wall_ms();
+    s->idle = timer_new(o->loop, on_idle, s);
+    map_put(o->sessions, slice_str(s->id), s);
+    log_info(&s->log, "begun by gateway %s, %" PRId64 " of %" PRId64 " sessions", peer,
+             sessions_live(o), sessions_limit(o));
+    tell_metrics(o);
+    return s;
+}
+
+/* A replaced session gives its worker back once its work is done. */
+static void give_back_worker(struct session *s)
+{
+    if (s->retired && list_is_empty(&s->waiting))
+        pool_end_session(s->o->pool, s->id);
+}
+
+static void retire(struct session *s, const char *successor)
+{
+    log_info(&s->log, "goes on as session %s", successor);
+    s->retired = true;
+    give_back_worker(s);
+    wait_idle(s);
+    tell_metrics(s->o);
+}
+
+static bool find_place(struct orchestrator *o, const struct auth_token *token,
+                       struct slice manifest_id, const char *peer, struct err *err)
+{
+    struct session *old = find_replaced(o, manifest_id, peer);
+
+    if (o->draining) {
+        refused(o->refusals, NULL, peer, "a new session, but this node is stopping");
+        (void)err_set(err, RC_BUSY, "draining: this orchestrator takes no new sessions");
+        return false;
+    }
+    if (old) {
+        retire(old, token->session_id);
+        return true;
+    }
+    if (sessions_live(o) < sessions_limit(o))
+        return true;
+    refused(o->refusals, NULL, peer,
+            "%" PRId64 " sessions run and %" PRId64 " are allowed: raise "
+            "-maxSessions (%d) or add workers (they take %" PRId64 ")",
+            sessions_live(o), sessions_limit(o), o->conf.max_sessions, pool_capacity(o->pool));
+    (void)err_set(err, RC_BUSY, "OrchestratorCapped");
+    return false;
+}
+
+struct session *session_use(struct orchestrator *o, const struct auth_token *token,
+                            struct slice manifest_id, const char *peer, struct err *err)
+{
+    struct session *s = session_find(o, slice_str(token->session_id));
+
+    if (!s || s->retired) {
+        if (!find_place(o, token, manifest_id, peer, err))
+            return NULL;
+        if (!s)
+            s = session_new(o, token, manifest_id, peer);
+        s->retired = false;
+    }
+    s->uploads++;
+    wait_idle(s);
+    return s;
+}
+
+void session_release(struct session *s)
+{
+    if (s->uploads)
+        s->uploads--;
+    if (!s->uploads && list_is_empty(&s->waiting) && !s->segments && !s->failures)
+        session_end(s, "no whole segment came");
+    else
+        wait_idle(s);
 }
 
 /* Work that still waits is answered before the session goes. */
-static void refuse_waiting(struct session *s)
+static void answer_waiting(struct session *s)
 {
-    struct task_result r = {.rc = RC_CANCELLED};
+    struct task_result r = {.rc = RC_CANCELLED, .worker = ""};
     struct work *w;
 
-    err_set(&r.err, RC_CANCELLED, "TranscoderStopped");
+    (void)err_set(&r.err, RC_CANCELLED, "TranscoderStopped");
     if (s->task)
-        pool_cancel(s->o->pool, s->task);
+        pool_cancel(s->task);
     s->task = NULL;
     while ((w = LIST_FIRST(&s->waiting, struct work, node))) {
         list_remove(&s->waiting, &w->node);
@@ -179,16 +254,16 @@ void session_end(struct session *s, const char *why)
 {
     struct orchestrator *o = s->o;
 
-    log_info(&s->log, "ended (%s) after %" PRId64 " segments, %" PRId64 " failed", why,
+    log_info(&s->log, "ended (%s) after %" PRId64 " segments and %" PRId64 " failures", why,
              s->segments, s->failures);
     map_remove(o->sessions, slice_str(s->id));
-    refuse_waiting(s);
+    answer_waiting(s);
     pool_end_session(o->pool, s->id);
-    shelves_cleanup(s);
+    results_cleanup(&s->results);
     timer_free(s->idle);
+    free(s->manifest_id);
     free(s);
-    metric_sessions((int64_t)map_count(o->sessions), sessions_limit(o));
-    orchestrator_session_ended(o);
+    tell_metrics(o);
 }
 
 void sessions_end_all(struct orchestrator *o)
@@ -200,37 +275,30 @@ void sessions_end_all(struct orchestrator *o)
         session_end(s, "the node stops");
 }
 
-bool sessions_are_idle(struct orchestrator *o)
-{
-    size_t at = 0;
-    void *s;
-
-    while (map_next(o->sessions, &at, NULL, &s))
-        if (!list_is_empty(&((struct session *)s)->waiting))
-            return false;
-    return true;
-}
-
 /* --- the queue --- */
 
 static void run_next(struct session *s);
 
 static void note_result(struct session *s, const struct work *w, const struct task_result *r)
 {
-    int64_t duration = w->seg->duration_ms ? w->seg->duration_ms : 2000, pixels = 0;
+    int64_t duration_ms = task_duration_ms(w->seg), pixels = 0;
 
     if (r->rc != RC_OK) {
         s->failures++;
-        metric_segment_failed("Transcode");
+        metric_segment_failed(r->rc == RC_BUSY ? "NoOrchestrators" : "Transcode");
         return;
     }
     s->segments++;
     s->last_took_ms = r->took_ms;
-    s->last_ratio = (double)r->took_ms / (double)duration;
+    s->last_ratio = (double)r->took_ms / (double)duration_ms;
     snprintf(s->worker, sizeof(s->worker), "%s", r->worker);
     for (size_t i = 0; i < r->n; i++)
         pixels += r->pixels[i];
-    metric_segment_done((double)r->took_ms / 1000, (double)duration / 1000, pixels);
+    metric_segment_done((double)r->took_ms / 1000, (double)duration_ms / 1000, pixels);
+    log_info(&s->log,
+             "segment=%" PRId64 " transcoded in %" PRId64 " ms (%.2f of its length) by "
+             "worker %s",
+             w->seg->seq, r->took_ms, s->last_ratio, r->worker);
 }
 
 static void on_task_done(const struct task_result *r, void *arg)
@@ -242,125 +310,118 @@ static void on_task_done(const struct task_result *r, void *arg)
     list_remove(&s->waiting, &w->node);
     note_result(s, w, r);
     w->on_done(w, r);
-    timer_start(s->idle, SESSION_IDLE_MS);
+    wait_idle(s);
+    give_back_worker(s);
     run_next(s);
-    orchestrator_session_ended(s->o); /* a drain waits for idle sessions */
 }
 
 static void run_next(struct session *s)
 {
     struct work *w = LIST_FIRST(&s->waiting, struct work, node);
-    struct task_conf conf;
-    int duration;
 
     if (!w || s->task)
         return;
-    duration = w->seg->duration_ms ? w->seg->duration_ms : 2000;
-    conf = (struct task_conf){.seg = w->seg,
-                              .source = w->source,
-                              .session_id = s->id,
-                              .log = &s->log,
-                              .deadline_ms = MAX(8000, 4 * duration),
-                              .on_done = on_task_done,
-                              .arg = s};
+    const struct task_conf conf = {
+        .seg = w->seg,
+        .source = w->source,
+        .session_id = s->id,
+        .log = &s->log,
+        .deadline_ms = MAX(MIN_DEADLINE_MS, DEADLINE_FACTOR * task_duration_ms(w->seg)),
+        .on_done = on_task_done,
+        .arg = s,
+    };
     s->task = pool_submit(s->o->pool, &conf);
 }
 
 bool session_put(struct session *s, struct work *w)
 {
     if (s->waiting.n > SESSION_QUEUE) {
-        log_peer(&s->log, "segment %" PRId64 " was refused: %d wait already", w->seg->seq,
-                 SESSION_QUEUE);
+        refused(s->o->refusals, &s->log, s->peer,
+                "segment=%" PRId64 ": %d wait already; the "
+                "workers are too slow for this stream",
+                w->seg->seq, SESSION_QUEUE);
         metric_segment_failed("OrchestratorBusy");
         return false;
     }
     list_push(&s->waiting, &w->node);
-    timer_stop(s->idle);
+    wait_idle(s);
     run_next(s);
     return true;
 }
 
 void session_drop(struct session *s, struct work *w)
 {
+    log_info(&s->log, "segment=%" PRId64 " is not wanted any more: its gateway left", w->seg->seq);
     if (s->task && LIST_FIRST(&s->waiting, struct work, node) == w) {
-        pool_cancel(s->o->pool, s->task);
+        pool_cancel(s->task);
         s->task = NULL;
     }
     list_remove(&s->waiting, &w->node);
+    wait_idle(s);
+    give_back_worker(s);
     run_next(s);
-    if (list_is_empty(&s->waiting))
-        timer_start(s->idle, SESSION_IDLE_MS);
 }
 
 /* --- results --- */
 
-static struct shelf *shelf_of(struct session *s, const struct profile *p)
+void session_keep(struct session *s, const struct profile *p, int64_t seq, struct blob *media,
+                  struct blob *phash)
 {
-    struct shelf *shelf;
-
-    for (size_t i = 0; i < s->n_shelves; i++)
-        if (strcmp(s->shelves[i].name, p->name) == 0)
-            return &s->shelves[i];
-    if (s->n_shelves == MAX_PROFILES)
-        return NULL;
-    shelf = &s->shelves[s->n_shelves++];
-    snprintf(shelf->name, sizeof(shelf->name), "%s", p->name);
-    shelf->ext = container_ext(p->container);
-    return shelf;
+    results_keep(&s->results, p, seq, media, phash);
 }
 
-void session_keep_result(struct session *s, const struct profile *p, int64_t seq,
-                         struct blob *media)
+struct blob *session_result(const struct session *s, struct slice profile, struct slice file)
 {
-    struct shelf *shelf = shelf_of(s, p);
-    struct result *to;
-
-    if (!shelf)
-        return; /* more names than profiles: a gateway that changes its ladder at each segment */
-    to = &shelf->ring[shelf->n++ % RESULTS_KEPT];
-    blob_unref(&to->media);
-    *to = (struct result){seq, blob_ref(media)};
+    return results_find(&s->results, profile, file);
 }
 
-struct blob *session_result(struct session *s, struct slice profile, struct slice file)
+/* --- telling --- */
+
+size_t sessions_working(const struct orchestrator *o)
 {
-    uint64_t seq;
+    size_t at = 0, n = 0;
+    void *s;
 
-    if (!slice_u64(slice_sub(file, 0, slice_find(file, '.')), INT64_MAX, &seq))
-        return NULL;
-    for (size_t i = 0; i < s->n_shelves; i++) {
-        const struct shelf *shelf = &s->shelves[i];
-
-        if (!slice_eq_str(profile, shelf->name) || !slice_has_suffix(file, shelf->ext))
-            continue;
-        for (size_t k = 0; k < RESULTS_KEPT; k++)
-            if (shelf->ring[k].media && shelf->ring[k].seq == (int64_t)seq)
-                return shelf->ring[k].media;
-    }
-    return NULL;
+    while (map_next(o->sessions, &at, NULL, &s))
+        n += ((struct session *)s)->waiting.n + ((struct session *)s)->uploads;
+    return n;
 }
 
-void sessions_status(struct orchestrator *o, struct json_out *j)
+int64_t sessions_quiet_ms(const struct orchestrator *o)
+{
+    int64_t last = 0;
+    size_t at = 0;
+    void *s;
+
+    while (map_next(o->sessions, &at, NULL, &s))
+        last = MAX(last, ((struct session *)s)->used_ms);
+    return last ? clock_mono_ms() - last : INT64_MAX;
+}
+
+static void session_status(const struct session *s, struct json_out *j)
+{
+    jo_open(j, NULL, '{');
+    jo_text(j, "id", s->id);
+    jo_text(j, "manifest", s->manifest_id);
+    jo_text(j, "gateway", s->peer);
+    jo_text(j, "worker", s->worker);
+    jo_int(j, "waiting", (int64_t)s->waiting.n);
+    jo_int(j, "segments", s->segments);
+    jo_int(j, "failures", s->failures);
+    jo_int(j, "took_ms", s->last_took_ms);
+    jo_real(j, "ratio", s->last_ratio, 3);
+    jo_int(j, "since_ms", s->since_ms);
+    jo_close(j, '}');
+}
+
+void sessions_status(const struct orchestrator *o, struct json_out *j)
 {
     size_t at = 0;
-    void *value;
+    void *s;
 
     jo_open(j, "sessions", '[');
-    while (map_next(o->sessions, &at, NULL, &value)) {
-        const struct session *s = value;
-
-        jo_open(j, NULL, '{');
-        jo_text(j, "id", s->id);
-        jo_text(j, "manifest", s->manifest_id);
-        jo_text(j, "gateway", s->peer);
-        jo_text(j, "worker", s->worker);
-        jo_int(j, "waiting", (int64_t)s->waiting.n);
-        jo_int(j, "segments", s->segments);
-        jo_int(j, "failures", s->failures);
-        jo_int(j, "took_ms", s->last_took_ms);
-        jo_real(j, "ratio", s->last_ratio, 3);
-        jo_int(j, "since_ms", s->since_ms);
-        jo_close(j, '}');
-    }
+    while (map_next(o->sessions, &at, NULL, &s))
+        if (!((struct session *)s)->retired)
+            session_status(s, j);
     jo_close(j, ']');
 }

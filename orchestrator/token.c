@@ -36,15 +36,20 @@ void token_make(const uint8_t key[32], int64_t now_s, struct auth_token *out)
     out->token_n = MAC_BYTES;
 }
 
-enum rc token_check(const uint8_t key[32], int64_t now_s, const struct auth_token *t,
-                    struct err *err)
+bool token_is_ours(const uint8_t key[32], const struct auth_token *t)
 {
     uint8_t right[MAC_BYTES];
 
+    mac(key, t, right);
+    return slice_eq_secret(slice_of(right, MAC_BYTES), slice_of(t->token, t->token_n));
+}
+
+enum rc token_check(const uint8_t key[32], int64_t now_s, const struct auth_token *t,
+                    struct err *err)
+{
     if (!t)
         return err_set(err, RC_DENIED, "missing auth token");
-    mac(key, t, right);
-    if (!slice_eq_secret(slice_of(right, MAC_BYTES), slice_of(t->token, t->token_n)))
+    if (!token_is_ours(key, t))
         return err_set(err, RC_DENIED, "invalid auth token");
     if (now_s > t->expiration)
         return err_set(err, RC_DENIED, "expired auth token");

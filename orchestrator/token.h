@@ -13,4 +13,7 @@ void token_make(const uint8_t key[32], int64_t now_s, struct auth_token *out);
 MUST_CHECK enum rc token_check(const uint8_t key[32], int64_t now_s, const struct auth_token *t,
                                struct err *err);
 
+/* Made by this process, expired or not. */
+bool token_is_ours(const uint8_t key[32], const struct auth_token *t);
+
 #endif

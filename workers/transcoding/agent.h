@@ -16,9 +16,9 @@
 struct agent;
 
 struct agent_conf {
-    const char *orch_addr;        /* "host:port", "https://host:port", or "unix:/path" (local) */
+    const char *orch_addr; /* "host:port", "https://host:port", or "unix:/path" (local) */
     const char *secret;
-    int capacity;                 /* -maxSessions */
+    int capacity; /* -maxSessions */
     const char *version;
     struct codec_conf codec;
     /* The agent cannot go on: wrong secret, zero capacity. Once. */
