@@ -24,7 +24,7 @@ typedef void (*grpc_on_message)(struct http_exchange *x, struct blob *message, v
 void grpc_read(struct http_exchange *x, grpc_on_message fn, void *arg);
 
 void grpc_reply(struct http_exchange *x, struct slice message);           /* unary: message, OK */
-void grpc_fail(struct http_exchange *x, int status, const char *text);    /* any time before the end */
+void grpc_fail(struct http_exchange *x, int status, const char *text); /* any time before the end */
 void grpc_send(struct http_exchange *x, struct slice message);            /* server stream */
 void grpc_end(struct http_exchange *x);                                   /* server stream: OK */
 

@@ -59,7 +59,7 @@ struct listener *http_server_listener(struct http_server *s);   /* NULL once it 
 /* Stops listening, tells HTTP/2 peers GOAWAY and HTTP/1.1 peers "Connection: close"; running
  * exchanges finish. on_drained once none is left. */
 void http_server_drain(struct http_server *s, void (*on_drained)(void *arg), void *arg);
-void http_server_close(struct http_server *s);   /* at once; on_closed of each exchange runs first */
+void http_server_close(struct http_server *s); /* at once; on_closed of each exchange runs first */
 
 /* --- the request --- */
 const struct http_request *http_request(const struct http_exchange *x);  /* valid with x */
@@ -102,7 +102,8 @@ void http_write_blob(struct http_exchange *x, struct blob *b, size_t from, size_
 size_t http_unsent(const struct http_exchange *x);   /* bytes of this answer still queued here */
 void http_on_sent(struct http_exchange *x, void (*fn)(struct http_exchange *x, void *arg),
                   void *arg);                        /* called when http_unsent falls to 0 */
-void http_trailer(struct http_exchange *x, const char *name, const char *value); /* HTTP/2, chunked */
+/* HTTP/2, and HTTP/1.1 where the answer is chunked. */
+void http_trailer(struct http_exchange *x, const char *name, const char *value);
 void http_finish(struct http_exchange *x);
 void http_abort(struct http_exchange *x);            /* reset: the peer sees a broken answer */
 

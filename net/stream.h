@@ -40,7 +40,7 @@ void stream_read_every(struct stream *s, int ms);
 
 void stream_write(struct stream *s, struct slice bytes);              /* copies */
 void stream_write_blob(struct stream *s, struct blob *b, size_t from, size_t n); /* references */
-size_t stream_queued(const struct stream *s);                         /* bytes not yet in the kernel */
+size_t stream_queued(const struct stream *s); /* bytes not yet in the kernel */
 
 /* Closes after what is queued has left (at most 5 s), or at once. s is gone for the caller. */
 void stream_close_when_sent(struct stream *s);

@@ -644,7 +644,8 @@ static void test_bad_frames_end_the_connection(void **state)
         { "short ping", NGHTTP2_PING, 0, 0, { (const uint8_t *)"1234", 4 } },
         { "short settings", NGHTTP2_SETTINGS, 0, 0, { (const uint8_t *)"1234", 4 } },
         { "zero window", NGHTTP2_WINDOW_UPDATE, 0, 0, { (const uint8_t *)"\0\0\0\0", 4 } },
-        { "push from a client", NGHTTP2_PUSH_PROMISE, 4, 1, { (const uint8_t *)"\0\0\0\2\x82", 5 } },
+        { "push from a client", NGHTTP2_PUSH_PROMISE, 4, 1,
+          { (const uint8_t *)"\0\0\0\2\x82", 5 } },
         { "lone continuation", NGHTTP2_CONTINUATION, 4, 1, { (const uint8_t *)"\x82", 1 } },
     };
 

@@ -13,15 +13,18 @@ static const char HELLO[] = "GET /hello HTTP/1.1\r\nHost: h\r\n\r\n";
 
 static const struct talk talks[] = {
     { "plain", "GET /hello HTTP/1.1\r\nHost: h\r\n\r\n",
-      { "HTTP/1.1 200 OK\r\nDate: ", "Content-Type: text/plain\r\n", "Content-Length: 5\r\n\r\nhello" } },
+      { "HTTP/1.1 200 OK\r\nDate: ", "Content-Type: text/plain\r\n",
+        "Content-Length: 5\r\n\r\nhello" } },
     { "two, one after another",
       "GET /hello HTTP/1.1\r\nHost: h\r\n\r\nGET /hello HTTP/1.1\r\nHost: h\r\n\r\n",
       { "200 OK", "hello", "200 OK", "hello" } },
     { "asked to close", "GET /hello HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n",
       { "200 OK", "Connection: close\r\n", "hello" }, true },
-    { "head alone", "HEAD /hello HTTP/1.1\r\nHost: h\r\n\r\nHEAD /zeros?9 HTTP/1.1\r\nHost: h\r\n\r\n",
+    { "head alone", "HEAD /hello HTTP/1.1\r\nHost: h\r\n\r\n"
+                    "HEAD /zeros?9 HTTP/1.1\r\nHost: h\r\n\r\n",
       { "Content-Length: 5\r\n\r\nHTTP/1.1 200 OK", "Content-Length: 9\r\n\r\n" } },
-    { "no content", "GET /nothing HTTP/1.1\r\nHost: h\r\n\r\nGET /hello HTTP/1.1\r\nHost: h\r\n\r\n",
+    { "no content", "GET /nothing HTTP/1.1\r\nHost: h\r\n\r\n"
+                    "GET /hello HTTP/1.1\r\nHost: h\r\n\r\n",
       { "204 No Content\r\nDate: ", " GMT\r\n\r\nHTTP/1.1 200", "hello" } },
     { "1.0", "GET /hello HTTP/1.0\r\n\r\n", { "HTTP/1.1 200 OK", "hello" }, true },
     { "1.0 kept", "GET /hello HTTP/1.0\r\nConnection: keep-alive\r\n\r\n",
@@ -42,8 +45,8 @@ static const struct talk talks[] = {
     { "expects continue", "POST /echo HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\n"
                           "Content-Length: 4\r\n\r\nbody",
       { "\r\n\r\nbody" } },
-    { "offers another protocol", "GET /hello HTTP/1.1\r\nHost: h\r\nConnection: Upgrade, HTTP2-Settings"
-                                 "\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n\r\n",
+    { "offers another protocol", "GET /hello HTTP/1.1\r\nHost: h\r\n"
+                                 "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n\r\n",
       { "200 OK", "hello" } },
     { "absolute target", "GET http://other:80/hello?q HTTP/1.1\r\nHost: h\r\n\r\n",
       { "200 OK", "hello" } },
@@ -80,7 +83,8 @@ static const struct talk talks[] = {
                           "Content-Length: 99999999999999999999\r\n\r\n", { "400 " }, true },
     { "length list", "POST /echo HTTP/1.1\r\nHost: h\r\nContent-Length: 4, 4\r\n\r\nbody",
       { "400 " }, true },
-    { "coding not last", "POST /echo HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked, gzip\r\n\r\n",
+    { "coding not last", "POST /echo HTTP/1.1\r\nHost: h\r\n"
+                         "Transfer-Encoding: chunked, gzip\r\n\r\n",
       { "400 " }, true },
     { "coding unknown", "POST /echo HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: gzip, chunked\r\n\r\n"
                         "0\r\n\r\n", { "400 " }, true },
@@ -97,7 +101,8 @@ static const struct talk talks[] = {
     { "bare line feeds", "GET / HTTP/1.1\nHost: h\n\n", { "400 " }, true },
     { "bare carriage return", "GET / HTTP/1.1\r\nHost: h\r\nX: a\rb\r\n\r\n", { "400 " }, true },
     { "control byte", "GET / HTTP/1.1\r\nHost: h\r\nX: a\x01" "b\r\n\r\n", { "400 " }, true },
-    { "bad chunk size", "POST /later HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+    { "bad chunk size", "POST /later HTTP/1.1\r\nHost: h\r\n"
+                        "Transfer-Encoding: chunked\r\n\r\nzz\r\n",
       { NULL }, false },
     { "version 2 without preface", "GET / HTTP/2.0\r\nHost: h\r\n\r\n", { "505 " }, true },
     { "version 9", "GET / HTTP/9.9\r\nHost: h\r\n\r\n", { "505 " }, true },
