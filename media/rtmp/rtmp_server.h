@@ -42,8 +42,9 @@ struct rtmp_session_events {
     void (*on_track)(enum track_kind kind, const struct track *t, void *arg);
     void (*on_frame)(const struct frame *f, void *arg);
     /* Once. said_goodbye: FCUnpublish, deleteStream or closeStream came, the stream is over;
-     * otherwise the connection was cut and the publisher may return. why: a violation, a
-     * time-out, or NULL. The session is gone afterwards. */
+     * otherwise the connection was cut and the publisher may return. why: a violation or a
+     * time-out, which a publisher's owner logs and a player's need not; NULL: none. The session
+     * is gone afterwards. */
     void (*on_end)(bool said_goodbye, const struct err *why, void *arg);
     /* Playback: the peer's socket can take more. */
     void (*on_writable)(void *arg);

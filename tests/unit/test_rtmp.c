@@ -505,9 +505,15 @@ static void bytes_are_acknowledged(void **state)
     fake_cleanup(&f);
 
     /* A window of one byte does not make us answer each byte. */
-    fake_init(&f, ACCEPT);
+    buf_clear(&s.bytes);
     say_publish(&s, "live", "demo");
-    f.session->ack_window = 1;
+    say(&s, RTMP_WINDOW_ACK_SIZE, 0, 0, "00000001");
+    fake_init(&f, ACCEPT);
+    fake_feed(&f, buf_slice(&s.bytes), SIZE_MAX);
+    buf_clear(&f.out);
+    for (int i = 0; i < RTMP_MIN_WINDOW_BYTES / 2 / 12; i++)
+        fake_feed(&f, SLICE_LIT("\x04\0\0\0\0\0\0\x08\1\0\0\0"), 1); /* empty audio */
+    assert_true(f.out.n <= 2 * 16);
     fake_cleanup(&f);
     script_cleanup(&s);
 }
