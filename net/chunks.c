@@ -11,7 +11,7 @@ static struct chunk *chunk_append(struct chunks *q, size_t room)
 {
     struct chunk *c = xmalloc(sizeof(*c) + room);
 
-    *c = (struct chunk){ .room = room };
+    *c = (struct chunk){.room = room};
     c->p = c->bytes;
     if (q->last)
         q->last->next = c;

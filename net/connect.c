@@ -10,19 +10,19 @@ enum { MAX_ADDRS = 8, DEFAULT_TIMEOUT_MS = 10000 };
 
 struct lookup {
     uv_getaddrinfo_t req;
-    struct connecting *c;       /* NULL: cancelled */
+    struct connecting *c; /* NULL: cancelled */
 };
 
 struct attempt {
     uv_connect_t req;
-    struct connecting *c;       /* NULL: given up */
+    struct connecting *c; /* NULL: given up */
 };
 
 struct connecting {
     struct loop *loop;
-    struct connect_conf conf;   /* its texts are copies */
+    struct connect_conf conf; /* its texts are copies */
     int64_t deadline_ms;
-    struct timer *timer;        /* of the present step */
+    struct timer *timer; /* of the present step */
     struct deferred start;
     struct lookup *lookup;
     struct attempt *attempt;
@@ -53,7 +53,7 @@ static void connecting_free(struct connecting *c)
 
 static void finish(struct connecting *c, struct stream *s)
 {
-    void (*on_done)(struct stream *s, const struct err *why, void *arg) = c->conf.on_done;
+    void (*on_done)(struct stream * s, const struct err *why, void *arg) = c->conf.on_done;
     void *arg = c->conf.arg;
     struct err why = c->last;
 
@@ -76,9 +76,7 @@ static void attempt_failed(struct connecting *c)
 static void on_step_timeout(void *arg)
 {
     struct connecting *c = arg;
-    const char *doing = c->lookup    ? "name look-up"
-                        : c->attempt ? "connection"
-                                     : "TLS handshake";
+    const char *doing = c->lookup ? "name look-up" : c->attempt ? "connection" : "TLS handshake";
 
     err_set(&c->last, RC_TIMEOUT, "connect to %s: %s took too long", c->conf.host, doing);
     if (c->lookup)
@@ -171,8 +169,8 @@ static void try_next(struct connecting *c)
         int status;
 
         start_step_timer(c, c->n_addrs - c->at);
-        status = uv_tcp_connect(&a->req, &c->stream->uv.tcp,
-                                (struct sockaddr *)&c->addrs[c->at++], on_connect);
+        status = uv_tcp_connect(&a->req, &c->stream->uv.tcp, (struct sockaddr *)&c->addrs[c->at++],
+                                on_connect);
         if (status == 0)
             return;
         (void)uv_err(&c->last, status, "connect to %s", c->conf.host);
@@ -218,7 +216,7 @@ static void on_lookup(uv_getaddrinfo_t *req, int status, struct addrinfo *found)
 
 static void start_lookup(struct connecting *c)
 {
-    struct addrinfo hints = { .ai_socktype = SOCK_STREAM, .ai_flags = AI_ADDRCONFIG };
+    struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_ADDRCONFIG};
     char port[8];
     int status;
 
@@ -264,8 +262,8 @@ struct connecting *stream_connect(struct loop *l, const struct connect_conf *con
     c->conf.alpn = conf->alpn ? xstrdup(conf->alpn) : NULL;
     c->timer = timer_new(l, on_step_timeout, c);
     timer_start(c->timer, conf->timeout_ms > 0 ? conf->timeout_ms : DEFAULT_TIMEOUT_MS);
-    c->deadline_ms = loop_now_ms(l) + (conf->timeout_ms > 0 ? conf->timeout_ms
-                                                            : DEFAULT_TIMEOUT_MS);
+    c->deadline_ms = loop_now_ms(l) +
+                     (conf->timeout_ms > 0 ? conf->timeout_ms : DEFAULT_TIMEOUT_MS);
     loop_defer(l, &c->start, start, c);
     return c;
 }
@@ -281,12 +279,18 @@ static const struct {
     int status;
     enum rc rc;
 } uv_codes[] = {
-    { UV_EADDRINUSE, RC_EXISTS },         { UV_EACCES, RC_DENIED },
-    { UV_EADDRNOTAVAIL, RC_UNAVAILABLE }, { UV_ECONNREFUSED, RC_UNAVAILABLE },
-    { UV_EHOSTUNREACH, RC_UNAVAILABLE },  { UV_ENETUNREACH, RC_UNAVAILABLE },
-    { UV_ETIMEDOUT, RC_TIMEOUT },         { UV_ECONNRESET, RC_CLOSED },
-    { UV_EPIPE, RC_CLOSED },              { UV_EOF, RC_CLOSED },
-    { UV_ECANCELED, RC_CANCELLED },       { UV_EINVAL, RC_BAD_INPUT },
+    {UV_EADDRINUSE, RC_EXISTS},
+    {UV_EACCES, RC_DENIED},
+    {UV_EADDRNOTAVAIL, RC_UNAVAILABLE},
+    {UV_ECONNREFUSED, RC_UNAVAILABLE},
+    {UV_EHOSTUNREACH, RC_UNAVAILABLE},
+    {UV_ENETUNREACH, RC_UNAVAILABLE},
+    {UV_ETIMEDOUT, RC_TIMEOUT},
+    {UV_ECONNRESET, RC_CLOSED},
+    {UV_EPIPE, RC_CLOSED},
+    {UV_EOF, RC_CLOSED},
+    {UV_ECANCELED, RC_CANCELLED},
+    {UV_EINVAL, RC_BAD_INPUT},
 };
 
 enum rc uv_err(struct err *err, int uv_status, const char *fmt, ...)

@@ -63,8 +63,8 @@ void grpc_fail(struct http_exchange *x, int status, const char *text)
 void grpc_send(struct http_exchange *x, struct slice message)
 {
     uint32_t n = (uint32_t)message.n;
-    uint8_t prefix[PREFIX] = { 0, (uint8_t)(n >> 24), (uint8_t)(n >> 16), (uint8_t)(n >> 8),
-                               (uint8_t)n };
+    uint8_t prefix[PREFIX] = {0, (uint8_t)(n >> 24), (uint8_t)(n >> 16), (uint8_t)(n >> 8),
+                              (uint8_t)n};
 
     if (message.n > UINT32_MAX) {
         grpc_fail(x, GRPC_INTERNAL, "the answer is larger than a message can be");
@@ -112,7 +112,7 @@ static bool find_message(struct http_exchange *x, struct slice body, struct slic
 
 static int status_of(enum rc rc)
 {
-    return rc == RC_LIMIT ? GRPC_RESOURCE_EXHAUSTED
+    return rc == RC_LIMIT     ? GRPC_RESOURCE_EXHAUSTED
            : rc == RC_TIMEOUT ? GRPC_DEADLINE_EXCEEDED
                               : GRPC_CANCELLED;
 }
@@ -135,6 +135,6 @@ void grpc_read(struct http_exchange *x, grpc_on_message fn, void *arg)
 {
     struct reading *reading = arena_alloc(http_arena(x), sizeof(*reading));
 
-    *reading = (struct reading){ fn, arg };
+    *reading = (struct reading){fn, arg};
     http_read_body(x, PREFIX + GRPC_MAX_MESSAGE, on_body, reading);
 }

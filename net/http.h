@@ -5,12 +5,12 @@
 #include "base/slice.h"
 
 struct http_header {
-    struct slice name, value;   /* names compare without case; sent lowercase on HTTP/2 */
+    struct slice name, value; /* names compare without case; sent lowercase on HTTP/2 */
 };
 
 enum {
     HTTP_MAX_HEADERS = 64,
-    HTTP_MAX_HEADER_BYTES = 64 * 1024,   /* all of one message; Livepeer-Segment is the largest */
+    HTTP_MAX_HEADER_BYTES = 64 * 1024, /* all of one message; Livepeer-Segment is the largest */
     HTTP_MAX_TARGET = 8192
 };
 
@@ -22,7 +22,7 @@ struct http_headers {
 /* First value, or an empty slice with p NULL when absent. */
 struct slice http_header_get(const struct http_headers *h, const char *name);
 
-const char *http_status_text(int status);   /* "Not Found" */
-struct slice http_date_now(void);           /* "Tue, 24 Nov 2026 18:10:51 GMT", cached a second */
+const char *http_status_text(int status); /* "Not Found" */
+struct slice http_date_now(void);         /* "Tue, 24 Nov 2026 18:10:51 GMT", cached a second */
 
 #endif

@@ -11,7 +11,7 @@ enum {
     DEFAULT_IDLE_MS = 10 * 60 * 1000,
     DEFAULT_STALL_MS = 30 * 1000,
     DEFAULT_STREAMS = 250,
-    HALF_CLOSED_MS = 200,   /* a peer that stopped sending gets what is ready by then */
+    HALF_CLOSED_MS = 200, /* a peer that stopped sending gets what is ready by then */
     SWEEP_MIN_MS = 5,
     SWEEP_MAX_MS = 500
 };
@@ -324,7 +324,7 @@ static void on_end(const struct err *why, void *arg)
 
 static void on_stream(struct stream *stream, void *arg)
 {
-    static const struct stream_events events = { on_data, on_drain, on_end };
+    static const struct stream_events events = {on_data, on_drain, on_end};
     struct http_server *s = arg;
     struct http_conn *c = xcalloc(1, sizeof(*c));
     bool started = true;

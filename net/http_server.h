@@ -28,33 +28,33 @@ struct http_server;
 struct http_exchange;
 
 struct http_request {
-    struct slice method;        /* "GET" */
-    struct slice target;        /* as sent, "/a/b?c=d" */
-    struct slice path;          /* before '?', not decoded */
-    struct slice query;         /* after '?', or empty */
-    struct slice authority;     /* Host or :authority */
-    struct http_headers headers;/* without pseudo headers */
-    int version;                /* 1 or 2 */
-    int64_t content_length;     /* -1: not told */
-    const char *peer;           /* "127.0.0.1:51034" */
+    struct slice method;         /* "GET" */
+    struct slice target;         /* as sent, "/a/b?c=d" */
+    struct slice path;           /* before '?', not decoded */
+    struct slice query;          /* after '?', or empty */
+    struct slice authority;      /* Host or :authority */
+    struct http_headers headers; /* without pseudo headers */
+    int version;                 /* 1 or 2 */
+    int64_t content_length;      /* -1: not told */
+    const char *peer;            /* "127.0.0.1:51034" */
     bool peer_is_loopback;
 };
 
 typedef void (*http_handler)(struct http_exchange *x, void *arg);
 
 struct http_server_conf {
-    struct listen_conf listen;   /* on_stream is the server's own */
+    struct listen_conf listen; /* on_stream is the server's own */
     http_handler on_request;
     void *arg;
-    int header_timeout_ms;       /* 0: 10 s */
-    int idle_timeout_ms;         /* 0: 10 minutes, as the reference */
-    int stall_timeout_ms;        /* no byte moved although one was due; 0: 30 s */
-    int max_streams;             /* per HTTP/2 connection; 0: 250 */
+    int header_timeout_ms; /* 0: 10 s */
+    int idle_timeout_ms;   /* 0: 10 minutes, as the reference */
+    int stall_timeout_ms;  /* no byte moved although one was due; 0: 30 s */
+    int max_streams;       /* per HTTP/2 connection; 0: 250 */
 };
 
 struct http_server *http_server_open(struct loop *l, const struct http_server_conf *conf,
                                      struct err *err);
-struct listener *http_server_listener(struct http_server *s);   /* NULL once it drains */
+struct listener *http_server_listener(struct http_server *s); /* NULL once it drains */
 
 /* Stops listening, tells HTTP/2 peers GOAWAY and HTTP/1.1 peers "Connection: close"; running
  * exchanges finish. on_drained once none is left. */
@@ -62,8 +62,8 @@ void http_server_drain(struct http_server *s, void (*on_drained)(void *arg), voi
 void http_server_close(struct http_server *s); /* at once; on_closed of each exchange runs first */
 
 /* --- the request --- */
-const struct http_request *http_request(const struct http_exchange *x);  /* valid with x */
-struct arena *http_arena(struct http_exchange *x);                       /* dies with x */
+const struct http_request *http_request(const struct http_exchange *x); /* valid with x */
+struct arena *http_arena(struct http_exchange *x);                      /* dies with x */
 struct loop *http_loop(struct http_exchange *x);
 
 /* Whole body as one blob (callee refs it to keep it), or NULL and why: RC_LIMIT above max,
@@ -97,15 +97,15 @@ void http_answer_err(struct http_exchange *x, const struct err *err);
 /* In pieces. content_length -1: chunked, or HTTP/2 without length. http_start sends the head
  * at once (two-phase answers of video.md 4.2 need it). */
 void http_start(struct http_exchange *x, int status, const char *type, int64_t content_length);
-void http_write(struct http_exchange *x, struct slice bytes);                 /* copies */
+void http_write(struct http_exchange *x, struct slice bytes); /* copies */
 void http_write_blob(struct http_exchange *x, struct blob *b, size_t from, size_t n);
-size_t http_unsent(const struct http_exchange *x);   /* bytes of this answer still queued here */
+size_t http_unsent(const struct http_exchange *x); /* bytes of this answer still queued here */
 void http_on_sent(struct http_exchange *x, void (*fn)(struct http_exchange *x, void *arg),
-                  void *arg);                        /* called when http_unsent falls to 0 */
+                  void *arg); /* called when http_unsent falls to 0 */
 /* HTTP/2, and HTTP/1.1 where the answer is chunked. */
 void http_trailer(struct http_exchange *x, const char *name, const char *value);
 void http_finish(struct http_exchange *x);
-void http_abort(struct http_exchange *x);            /* reset: the peer sees a broken answer */
+void http_abort(struct http_exchange *x); /* reset: the peer sees a broken answer */
 
 /* Once, when the exchange is over. complete: everything was handed to the kernel. Set it in the
  * handler. x is invalid afterwards. */

@@ -7,25 +7,25 @@
 #include "net/http_server_int.h"
 
 enum {
-    LEFT_PAUSE = 16 * 1024,         /* pipelined bytes held before we stop reading */
+    LEFT_PAUSE = 16 * 1024, /* pipelined bytes held before we stop reading */
     LEFT_MAX = 4 * STREAM_READ_MAX
 };
 
 enum http1_state {
-    H1_HEAD,        /* between requests, or in the head of one */
-    H1_BODY,        /* in the body of the present exchange */
-    H1_SKIP,        /* in the rest of a body whose exchange is over */
-    H1_ANSWER,      /* request complete, answer not */
-    H1_OVER         /* nothing that comes can be read any more */
+    H1_HEAD,   /* between requests, or in the head of one */
+    H1_BODY,   /* in the body of the present exchange */
+    H1_SKIP,   /* in the rest of a body whose exchange is over */
+    H1_ANSWER, /* request complete, answer not */
+    H1_OVER    /* nothing that comes can be read any more */
 };
 
 enum field_part { IN_NAME, IN_VALUE, COMPLETE };
 
 struct http1_head {
-    struct buf text;                /* target, then names and values, one after another */
+    struct buf text; /* target, then names and values, one after another */
     size_t target_n, n;
-    enum field_part part;           /* of the last field */
-    int refuse;                     /* status, when a limit was met */
+    enum field_part part; /* of the last field */
+    int refuse;           /* status, when a limit was met */
     struct {
         uint32_t name_n, value_n;
     } v[HTTP_MAX_HEADERS];
@@ -36,11 +36,11 @@ struct http1 {
     enum http1_state state;
     bool keep_alive, reading_paused;
     struct http_exchange *x;
-    struct http1_head *head;        /* NULL: not a byte of it yet */
-    size_t head_bytes;              /* of this head, or of this body's trailers */
-    size_t body_bytes;              /* of this body, skipped ones included */
-    struct buf left;                /* read, but not its turn yet */
-    uint8_t last;                   /* byte of the head before the next one */
+    struct http1_head *head; /* NULL: not a byte of it yet */
+    size_t head_bytes;       /* of this head, or of this body's trailers */
+    size_t body_bytes;       /* of this body, skipped ones included */
+    struct buf left;         /* read, but not its turn yet */
+    uint8_t last;            /* byte of the head before the next one */
     struct deferred go_on;
 };
 
@@ -181,8 +181,9 @@ static void broken(struct http_conn *c, llhttp_errno_t e)
 {
     struct http1 *h = c->as.h1;
     const char *reason = llhttp_get_error_reason(&h->parser);
-    int status = h->head && h->head->refuse ? h->head->refuse : e == HPE_INVALID_VERSION ? 505
-                                                                                        : 400;
+    int status = h->head && h->head->refuse ? h->head->refuse
+                 : e == HPE_INVALID_VERSION ? 505
+                                            : 400;
     struct err why;
 
     h->keep_alive = false;
@@ -217,7 +218,7 @@ static void copy_head(struct http1 *h, struct http_exchange *x)
         v[i].value = slice_trim(slice_of(at, head->v[i].value_n));
         at += head->v[i].value_n;
     }
-    x->req.headers = (struct http_headers){ v, head->n };
+    x->req.headers = (struct http_headers){v, head->n};
     x->req.method = slice_str(llhttp_method_name((llhttp_method_t)h->parser.method));
     x->req.version = 1;
     exchange_set_target(x, slice_of(text, head->target_n));

@@ -15,12 +15,12 @@ enum {
     HEADER_LIST = HTTP_MAX_HEADER_BYTES + 32 * HTTP_MAX_HEADERS,
     HEADER_TABLE = 4096,
     CONN_WINDOW = 4 * 1048576,
-    RESETS_AHEAD = 1000,            /* streams reset by the peer, beyond those completed */
-    NUISANCE_PER_WINDOW = 1000,     /* frames that ask for nothing, in one window of time */
+    RESETS_AHEAD = 1000,        /* streams reset by the peer, beyond those completed */
+    NUISANCE_PER_WINDOW = 1000, /* frames that ask for nothing, in one window of time */
     NUISANCE_WINDOW_MS = 10000,
-    OUTBOUND_FRAMES = 4000,         /* waiting because the peer does not read */
+    OUTBOUND_FRAMES = 4000, /* waiting because the peer does not read */
     HEAD_BYTES_FATAL = 4 * HTTP_MAX_HEADER_BYTES,
-    MAX_CONTINUATIONS = 1024,       /* nghttp2 counts one again for each piece that it comes in */
+    MAX_CONTINUATIONS = 1024, /* nghttp2 counts one again for each piece that it comes in */
     FIRST_HEADERS = 16
 };
 
@@ -36,8 +36,7 @@ struct http2 {
 /* NULL when the exchange is over; nghttp2 may still hold frames of its stream. */
 static struct http_exchange *exchange_of(struct http_conn *c, int32_t stream_id)
 {
-    return c->dead ? NULL
-                   : nghttp2_session_get_stream_user_data(c->as.h2->session, stream_id);
+    return c->dead ? NULL : nghttp2_session_get_stream_user_data(c->as.h2->session, stream_id);
 }
 
 /* --- sending --- */
@@ -55,8 +54,8 @@ static void send_now(void *arg)
         return;
     if (rc != 0)
         log_debug(NULL, "HTTP/2 with %s: %s", stream_peer(c->stream), nghttp2_strerror(rc));
-    if (rc == 0 && (nghttp2_session_want_read(h->session) ||
-                    nghttp2_session_want_write(h->session)))
+    if (rc == 0 &&
+        (nghttp2_session_want_read(h->session) || nghttp2_session_want_write(h->session)))
         return;
     /* over: by a good-bye, or by an error that said one */
     for (struct http_exchange *x; (x = LIST_FIRST(&c->exchanges, struct http_exchange, node));) {
@@ -125,14 +124,14 @@ static int on_send_data(nghttp2_session *session, nghttp2_frame *frame, const ui
 
 static nghttp2_nv nv_of(struct slice name, struct slice value)
 {
-    return (nghttp2_nv){ (uint8_t *)name.p, (uint8_t *)value.p, name.n, value.n,
-                         NGHTTP2_NV_FLAG_NONE };
+    return (nghttp2_nv){(uint8_t *)name.p, (uint8_t *)value.p, name.n, value.n,
+                        NGHTTP2_NV_FLAG_NONE};
 }
 
 static bool is_of_connection(struct slice name)
 {
-    static const char *const names[] = { "connection", "keep-alive", "proxy-connection",
-                                         "transfer-encoding", "upgrade" };
+    static const char *const names[] = {"connection", "keep-alive", "proxy-connection",
+                                        "transfer-encoding", "upgrade"};
 
     for (size_t i = 0; i < ARRAY_LEN(names); i++)
         if (slice_eq_nocase(name, names[i]))
@@ -145,8 +144,7 @@ static nghttp2_nv nv_of_header(struct http_exchange *x, const struct http_header
     uint8_t *name = arena_alloc(x->arena, h->name.n);
 
     for (size_t i = 0; i < h->name.n; i++)
-        name[i] = h->name.p[i] >= 'A' && h->name.p[i] <= 'Z' ? h->name.p[i] | 0x20
-                                                               : h->name.p[i];
+        name[i] = h->name.p[i] >= 'A' && h->name.p[i] <= 'Z' ? h->name.p[i] | 0x20 : h->name.p[i];
     return nv_of(slice_of(name, h->name.n), h->value);
 }
 
@@ -192,7 +190,7 @@ static void add_nv(nghttp2_nv *nv, size_t *n, const char *name, struct slice val
 static void http2_send_head(struct http_exchange *x, int status, const char *type, int64_t length)
 {
     nghttp2_nv nv[HTTP_MAX_ANSWER_HEADERS + 4];
-    nghttp2_data_provider data = { { 0 }, on_read_data };
+    nghttp2_data_provider data = {{0}, on_read_data};
     bool no_data = x->no_body || length == 0;
     size_t n = 0;
 
@@ -385,7 +383,7 @@ static void add_header(struct http_exchange *x, struct slice name, struct slice 
         x->n_room = HTTP_MAX_HEADERS;
     }
     v = (struct http_header *)x->req.headers.v;
-    v[x->req.headers.n++] = (struct http_header){ name, value };
+    v[x->req.headers.n++] = (struct http_header){name, value};
 }
 
 static void add_pseudo(struct http_exchange *x, struct slice name, struct slice value)
@@ -641,11 +639,11 @@ static nghttp2_session *session_new(struct http_conn *c)
 bool http2_start(struct http_conn *c)
 {
     const nghttp2_settings_entry settings[] = {
-        { NGHTTP2_SETTINGS_MAX_FRAME_SIZE, MAX_FRAME },
-        { NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, (uint32_t)c->server->conf.max_streams },
-        { NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, HEADER_LIST },
-        { NGHTTP2_SETTINGS_HEADER_TABLE_SIZE, HEADER_TABLE },
-        { NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, STREAM_WINDOW },
+        {NGHTTP2_SETTINGS_MAX_FRAME_SIZE, MAX_FRAME},
+        {NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, (uint32_t)c->server->conf.max_streams},
+        {NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, HEADER_LIST},
+        {NGHTTP2_SETTINGS_HEADER_TABLE_SIZE, HEADER_TABLE},
+        {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, STREAM_WINDOW},
     };
     struct http2 *h;
     nghttp2_session *session = session_new(c);

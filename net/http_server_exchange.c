@@ -346,8 +346,8 @@ static void add_header(struct http_exchange *x, struct http_header **list, size_
     }
     if (!*list)
         *list = arena_alloc(x->arena, max * sizeof(**list));
-    (*list)[(*n)++] = (struct http_header){ slice_str(arena_strdup(x->arena, name)),
-                                            header_value(x, value) };
+    (*list)[(*n)++] = (struct http_header){slice_str(arena_strdup(x->arena, name)),
+                                           header_value(x, value)};
 }
 
 void http_set_header(struct http_exchange *x, const char *name, const char *value)

@@ -20,7 +20,7 @@ enum { BACKLOG = 1024, DEFAULT_MAX_CONNECTIONS = 10000, DEFAULT_HANDSHAKE_MS = 5
 struct admission {
     int refs;
     int connections;
-    struct map *peers;          /* address bytes to struct peer_count */
+    struct map *peers; /* address bytes to struct peer_count */
 };
 
 struct peer_count {
@@ -39,7 +39,7 @@ struct listener {
     struct loop *loop;
     struct listen_conf conf;
     struct admission *admission;
-    struct list handshakes;     /* of struct opening */
+    struct list handshakes; /* of struct opening */
     struct log_limit full_log, error_log;
     bool closed;
     uint16_t port;
@@ -217,7 +217,7 @@ static void on_connection(uv_stream_t *h, int status)
 
 static bool unix_address(const char *path, struct sockaddr_un *out)
 {
-    *out = (struct sockaddr_un){ .sun_family = AF_UNIX };
+    *out = (struct sockaddr_un){.sun_family = AF_UNIX};
     if (!*path || strlen(path) >= sizeof(out->sun_path))
         return false;
     memcpy(out->sun_path, path, strlen(path));
@@ -277,7 +277,7 @@ static enum rc open_unix(struct listener *l, const char *path, struct err *err)
 static enum rc resolve(const char *host, uint16_t port, struct sockaddr_storage *out,
                        struct err *err)
 {
-    struct addrinfo hints = { .ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE }, *found;
+    struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE}, *found;
     int rc;
 
     if (uv_ip4_addr(host, port, (struct sockaddr_in *)out) == 0 ||
@@ -314,7 +314,7 @@ static void name_tcp(struct listener *l)
 /* ":8935" means every address of the machine, IPv6 included where there is IPv6. */
 static enum rc open_tcp(struct listener *l, const char *text, struct err *err)
 {
-    struct sockaddr_storage addr = { 0 };
+    struct sockaddr_storage addr = {0};
     char host[URL_HOST_MAX];
     uint64_t any_port;
     bool any = text[0] == ':' && slice_u64(slice_str(text + 1), UINT16_MAX, &any_port);

@@ -13,11 +13,11 @@ struct loop;
 typedef struct uv_loop_s uv_loop_t;
 
 struct loop *loop_new(void);
-void loop_free(struct loop *l);      /* everything on it must be closed; asserts otherwise */
-void loop_run(struct loop *l);       /* until loop_stop or nothing is left to wait for */
+void loop_free(struct loop *l); /* everything on it must be closed; asserts otherwise */
+void loop_run(struct loop *l);  /* until loop_stop or nothing is left to wait for */
 void loop_stop(struct loop *l);
 uv_loop_t *loop_uv(struct loop *l);
-int64_t loop_now_ms(const struct loop *l);  /* monotonic, of this turn */
+int64_t loop_now_ms(const struct loop *l); /* monotonic, of this turn */
 
 /* Runs fn once from the loop, soon. `owner`-style cancellation: loop_defer_cancel. */
 struct deferred {
@@ -32,11 +32,11 @@ void loop_defer_cancel(struct loop *l, struct deferred *d);
 /* Timers live in heap objects of their own; the owner's _free calls timer_free. */
 struct timer;
 struct timer *timer_new(struct loop *l, void (*fn)(void *arg), void *arg);
-void timer_start(struct timer *t, int64_t in_ms);            /* once; restarts when armed */
+void timer_start(struct timer *t, int64_t in_ms); /* once; restarts when armed */
 void timer_repeat(struct timer *t, int64_t every_ms);
 void timer_stop(struct timer *t);
 bool timer_is_armed(const struct timer *t);
-void timer_free(struct timer *t);                            /* NULL is fine */
+void timer_free(struct timer *t); /* NULL is fine */
 
 /* Signals: SIGTERM, SIGINT, SIGHUP, SIGUSR2. fn runs on the loop. */
 void loop_on_signal(struct loop *l, int signum, void (*fn)(int signum, void *arg), void *arg);

@@ -13,17 +13,17 @@
 
 struct loop {
     uv_loop_t uv;
-    uv_prepare_t prepare;       /* deferred calls run before the loop sleeps ... */
-    uv_check_t check;           /* ... and right after it has read */
-    uv_idle_t awake;            /* active while a deferred call waits, so the loop does not sleep */
-    struct deferred soon;       /* ring of calls for this turn */
-    struct deferred flush;      /* ring of calls that come after them: one write per turn */
-    struct list signals;        /* of struct signal_watch */
-    struct list work;           /* of struct work: jobs on helper threads */
-    int lingering;              /* killed children not reaped yet: loop_free waits for them */
+    uv_prepare_t prepare;  /* deferred calls run before the loop sleeps ... */
+    uv_check_t check;      /* ... and right after it has read */
+    uv_idle_t awake;       /* active while a deferred call waits, so the loop does not sleep */
+    struct deferred soon;  /* ring of calls for this turn */
+    struct deferred flush; /* ring of calls that come after them: one write per turn */
+    struct list signals;   /* of struct signal_watch */
+    struct list work;      /* of struct work: jobs on helper threads */
+    int lingering;         /* killed children not reaped yet: loop_free waits for them */
     bool running;
-    struct list paced;          /* streams read by the shared tick, see stream_read_every */
-    struct timer *tick;         /* made with the first paced stream */
+    struct list paced;                  /* streams read by the shared tick, see stream_read_every */
+    struct timer *tick;                 /* made with the first paced stream */
     uint8_t read_buf[STREAM_READ_MAX];  /* every stream reads into this one ... */
     uint8_t plain_buf[STREAM_READ_MAX]; /* ... and decrypts into this one */
 };
@@ -35,10 +35,10 @@ void loop_flush(struct loop *l, struct deferred *d, void (*fn)(void *arg), void 
 
 struct chunk {
     struct chunk *next;
-    struct blob *blob;          /* p points into it; NULL: p points into bytes[] */
+    struct blob *blob; /* p points into it; NULL: p points into bytes[] */
     const uint8_t *p;
     size_t n;
-    size_t room;                /* bytes[] still free behind p + n */
+    size_t room; /* bytes[] still free behind p + n */
     uint8_t bytes[];
 };
 
@@ -58,10 +58,10 @@ void chunks_clear(struct chunks *q);
 /* --- streams --- */
 
 enum stream_phase {
-    STREAM_OPENING,     /* connecting or in the TLS handshake: nobody owns it yet */
-    STREAM_OPEN,        /* the owner's */
-    STREAM_LINGERING,   /* the owner has let go; what is queued leaves */
-    STREAM_CLOSED       /* waits for libuv to let go of its memory */
+    STREAM_OPENING,   /* connecting or in the TLS handshake: nobody owns it yet */
+    STREAM_OPEN,      /* the owner's */
+    STREAM_LINGERING, /* the owner has let go; what is queued leaves */
+    STREAM_CLOSED     /* waits for libuv to let go of its memory */
 };
 
 struct tls_conn;
@@ -77,14 +77,14 @@ struct stream {
     struct loop *loop;
     enum stream_phase phase;
     bool has_events, paused, reading;
-    bool peer_ended;            /* no more bytes will come */
-    bool failed;                /* no more bytes can leave */
-    bool end_told;              /* on_end has run */
-    bool was_high;              /* on_drain is owed */
-    bool shut;                  /* our end of file was sent */
-    bool reset_on_close;        /* the peer shall see a broken connection, not an end */
+    bool peer_ended;     /* no more bytes will come */
+    bool failed;         /* no more bytes can leave */
+    bool end_told;       /* on_end has run */
+    bool was_high;       /* on_drain is owed */
+    bool shut;           /* our end of file was sent */
+    bool reset_on_close; /* the peer shall see a broken connection, not an end */
     bool loopback;
-    uint8_t quiet_ticks;        /* paced ticks in a row that brought nothing */
+    uint8_t quiet_ticks; /* paced ticks in a row that brought nothing */
     int read_every_ms;
     int64_t read_due_ms;
     struct list_node paced;
@@ -92,29 +92,29 @@ struct stream {
     void *arg;
     void (*on_sent)(void *arg); /* for net/ itself: bytes went to the kernel */
     void (*on_open)(struct stream *s, const struct err *why); /* once, at the handshake's end */
-    void *owner;                /* of on_open */
-    struct err *why_ended;      /* told with on_end; NULL: clean */
-    struct chunks out;          /* as the owner wrote it */
-    struct tls_conn *tls;       /* NULL: clear text */
-    struct write_op *writing;   /* the one write in flight */
+    void *owner;                                              /* of on_open */
+    struct err *why_ended;                                    /* told with on_end; NULL: clean */
+    struct chunks out;                                        /* as the owner wrote it */
+    struct tls_conn *tls;                                     /* NULL: clear text */
+    struct write_op *writing;                                 /* the one write in flight */
     struct deferred flush, pump;
-    struct timer *timer;        /* handshake, then lingering */
-    struct admission *admission;/* where this connection is counted; NULL: outgoing */
+    struct timer *timer;         /* handshake, then lingering */
+    struct admission *admission; /* where this connection is counted; NULL: outgoing */
     struct peer_count *peer_count;
-    uint64_t bytes_in, bytes_out;   /* the owner's, without TLS around them */
-    uint64_t wire_out;              /* what the kernel took */
+    uint64_t bytes_in, bytes_out; /* the owner's, without TLS around them */
+    uint64_t wire_out;            /* what the kernel took */
     char peer[64];
 };
 
 struct stream *stream_new(struct loop *l, bool is_unix);
-void stream_set_peer(struct stream *s);                     /* reads name and kind of the peer */
+void stream_set_peer(struct stream *s); /* reads name and kind of the peer */
 void stream_update_reading(struct stream *s);
 void stream_flush_soon(struct stream *s);
 void stream_reset_on_close(struct stream *s);
-void stream_pump_soon(struct stream *s);                    /* deliver what waits */
+void stream_pump_soon(struct stream *s); /* deliver what waits */
 void stream_deliver(struct stream *s, struct slice bytes);
-void stream_ended(struct stream *s, const struct err *why); /* why NULL: the peer closed */
-void stream_failed(struct stream *s, const struct err *why);/* broken in both directions */
+void stream_ended(struct stream *s, const struct err *why);  /* why NULL: the peer closed */
+void stream_failed(struct stream *s, const struct err *why); /* broken in both directions */
 
 /* Begins the handshake. on_open(s, NULL) when it is done, else on_open(s, why). */
 void stream_start_tls(struct stream *s, SSL *ssl);
@@ -123,9 +123,9 @@ void stream_start_tls(struct stream *s, SSL *ssl);
 
 void tls_conn_free(struct tls_conn *t);
 void tls_conn_input(struct stream *s, struct slice wire);
-void tls_conn_pump(struct stream *s);               /* deliver what waits */
+void tls_conn_pump(struct stream *s); /* deliver what waits */
 bool tls_conn_has_input(const struct stream *s);
-void tls_conn_encrypt(struct stream *s);            /* moves some of s->out into the wire */
+void tls_conn_encrypt(struct stream *s); /* moves some of s->out into the wire */
 struct chunks *tls_conn_wire(const struct stream *s);
 void tls_conn_shutdown(struct stream *s);
 const char *tls_conn_alpn(const struct stream *s);

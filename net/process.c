@@ -19,8 +19,8 @@ extern char **environ;
 
 enum {
     LINE_MAX_BYTES = 4096,
-    LAST_WORDS_MS = 1000,   /* how long a grandchild may keep our end of the pipe open */
-    HANDLES = 3             /* two pipes and the child itself */
+    LAST_WORDS_MS = 1000, /* how long a grandchild may keep our end of the pipe open */
+    HANDLES = 3           /* two pipes and the child itself */
 };
 
 struct pipe_end {
@@ -36,12 +36,12 @@ struct process {
     pid_t pid;
     bool running, freed;
     int status, signum;
-    uv_poll_t exit_watch;       /* on the child's pidfd */
+    uv_poll_t exit_watch; /* on the child's pidfd */
     int pidfd;
     struct pipe_end out, err;
     struct timer *last_words;
-    int handles;                /* libuv's, not closed yet */
-    struct process_conf conf;   /* callbacks only; argv and env are gone after the start */
+    int handles;              /* libuv's, not closed yet */
+    struct process_conf conf; /* callbacks only; argv and env are gone after the start */
 };
 
 /* --- the child's side of fork: nothing here may allocate or lock --- */
@@ -49,9 +49,9 @@ struct process {
 struct child_plan {
     char *const *argv;
     char **env;
-    int out, err;               /* -1: inherit */
+    int out, err; /* -1: inherit */
     int pass_fd;
-    int report;                 /* errno goes here when exec fails; closed by a good one */
+    int report; /* errno goes here when exec fails; closed by a good one */
     pid_t parent;
 };
 
@@ -99,8 +99,7 @@ NORETURN static void child_run(const struct child_plan *p)
     int why;
 
     child_reset_signals();
-    if (prctl(PR_SET_PDEATHSIG, SIGKILL) == 0 && getppid() == p->parent &&
-        child_set_descriptors(p))
+    if (prctl(PR_SET_PDEATHSIG, SIGKILL) == 0 && getppid() == p->parent && child_set_descriptors(p))
         execve(p->argv[0], p->argv, p->env);
     why = errno;
     while (write(p->report, &why, sizeof(why)) < 0 && errno == EINTR)
@@ -177,8 +176,11 @@ static enum rc spawn(struct process *p, const struct process_conf *conf, int out
 {
     char **env = environment(conf->env_add);
     int high = conf->pass_fd >= 0 ? fcntl(conf->pass_fd, F_DUPFD_CLOEXEC, 10) : -1;
-    struct child_plan plan = { .argv = (char *const *)conf->argv, .env = env, .out = out_fd,
-                               .err = err_fd, .pass_fd = high };
+    struct child_plan plan = {.argv = (char *const *)conf->argv,
+                              .env = env,
+                              .out = out_fd,
+                              .err = err_fd,
+                              .pass_fd = high};
     int why = conf->pass_fd >= 0 && high < 0 ? errno : fork_and_exec(&plan, &p->pid);
 
     free(env);
@@ -361,7 +363,7 @@ static void close_pair(const int fds[2])
 struct process *process_start(struct loop *l, const struct process_conf *conf, struct err *err)
 {
     struct process *p = xcalloc(1, sizeof(*p));
-    int out[2] = { -1, -1 }, errs[2] = { -1, -1 };
+    int out[2] = {-1, -1}, errs[2] = {-1, -1};
 
     p->loop = l;
     p->pidfd = -1;

@@ -13,13 +13,13 @@
 struct process;
 
 struct process_conf {
-    const char *const *argv;        /* argv[0] is the path; NULL ends */
-    const char *const *env_add;     /* "NAME=value", added to ours; NULL: none */
-    int pass_fd;                    /* becomes descriptor 3 of the child; -1: none */
-    void (*on_line)(struct slice line, bool is_stderr, void *arg);  /* NULL: inherit both */
+    const char *const *argv;    /* argv[0] is the path; NULL ends */
+    const char *const *env_add; /* "NAME=value", added to ours; NULL: none */
+    int pass_fd;                /* becomes descriptor 3 of the child; -1: none */
+    void (*on_line)(struct slice line, bool is_stderr, void *arg); /* NULL: inherit both */
     void (*on_stdout)(struct slice bytes, void *arg);   /* stdout as it comes, not by lines; needs
                                                            on_line, for stderr; NULL: by lines */
-    void (*on_exit)(int status, int signum, void *arg);  /* once, after the last line */
+    void (*on_exit)(int status, int signum, void *arg); /* once, after the last line */
     void *arg;
 };
 

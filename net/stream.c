@@ -10,11 +10,11 @@
 #include "net/net_int.h"
 
 enum {
-    SEND_PER_TURN = 512 * 1024,         /* then the other streams have their turn */
-    SEND_IN_FLIGHT = 128 * 1024,        /* given to libuv at once: its end is our progress */
-    LINGER_MS = 5000,                   /* for what is queued when the owner lets go */
-    PACED_READS = 8,                    /* buffers a paced stream may fill per tick */
-    QUIET_TICKS = 20                    /* silent for so long: wait for the kernel instead */
+    SEND_PER_TURN = 512 * 1024,  /* then the other streams have their turn */
+    SEND_IN_FLIGHT = 128 * 1024, /* given to libuv at once: its end is our progress */
+    LINGER_MS = 5000,            /* for what is queued when the owner lets go */
+    PACED_READS = 8,             /* buffers a paced stream may fill per tick */
+    QUIET_TICKS = 20             /* silent for so long: wait for the kernel instead */
 };
 
 struct write_op {
@@ -80,7 +80,7 @@ static void name_peer(struct stream *s, const struct sockaddr *addr)
 
 void stream_set_peer(struct stream *s)
 {
-    struct sockaddr_storage addr = { .ss_family = AF_INET };
+    struct sockaddr_storage addr = {.ss_family = AF_INET};
     int n = sizeof(addr);
 
     if (is_unix(s)) {

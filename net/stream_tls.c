@@ -7,16 +7,16 @@
 #include "net/net_int.h"
 
 enum {
-    RECORD = 16 * 1024,         /* largest plain text of one TLS record */
-    AHEAD = 128 * 1024          /* encrypted bytes kept ready for the kernel */
+    RECORD = 16 * 1024, /* largest plain text of one TLS record */
+    AHEAD = 128 * 1024  /* encrypted bytes kept ready for the kernel */
 };
 
 struct tls_conn {
     SSL *ssl;
-    struct slice in;            /* cipher text being read, borrowed for the call */
-    bool in_is_left;            /* it is a tail of `left` */
-    struct buf left;            /* cipher text kept while the owner pauses */
-    struct chunks wire;         /* records on their way out */
+    struct slice in;    /* cipher text being read, borrowed for the call */
+    bool in_is_left;    /* it is a tail of `left` */
+    struct buf left;    /* cipher text kept while the owner pauses */
+    struct chunks wire; /* records on their way out */
     bool open, closing;
 };
 

@@ -4,7 +4,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
 {
-    struct slice none = { 0 }, in = slice_of(p, n);
+    struct slice none = {0}, in = slice_of(p, n);
     struct hash whole, pieces;
 
     if (!n || n > FUZZ_MAX || slice_has_prefix(in, "PRI * HTTP/2.0"))

@@ -19,8 +19,7 @@ static struct keccak story;
 
 static inline void note(struct slice s)
 {
-    uint8_t n[4] = { (uint8_t)(s.n >> 24), (uint8_t)(s.n >> 16), (uint8_t)(s.n >> 8),
-                     (uint8_t)s.n };
+    uint8_t n[4] = {(uint8_t)(s.n >> 24), (uint8_t)(s.n >> 16), (uint8_t)(s.n >> 8), (uint8_t)s.n};
 
     keccak_add(&story, slice_of(n, sizeof(n)));
     keccak_add(&story, s);
@@ -87,7 +86,7 @@ static inline void check_request(const struct http_request *r)
 
 static inline void on_request(struct http_exchange *x, void *arg)
 {
-    static const struct http_body_events events = { on_bytes, on_end };
+    static const struct http_body_events events = {on_bytes, on_end};
     const struct http_request *r = http_request(x);
 
     (void)arg;
@@ -107,7 +106,7 @@ static inline void on_request(struct http_exchange *x, void *arg)
 
 static inline void start_once(void)
 {
-    struct http_server_conf conf = { .on_request = on_request };
+    struct http_server_conf conf = {.on_request = on_request};
 
     if (loop)
         return;

@@ -21,7 +21,7 @@ static struct {
     enum rc body_why;
     size_t body_bytes;
     int sent_calls;
-    struct http_exchange *held;     /* of /later and /pause: the test goes on with it */
+    struct http_exchange *held; /* of /later and /pause: the test goes on with it */
     struct buf message;
 } seen;
 
@@ -84,7 +84,7 @@ static inline void on_x_sent(struct http_exchange *x, void *arg)
 
 static inline void stream_back(struct http_exchange *x)
 {
-    static const struct http_body_events events = { on_x_bytes, on_x_end };
+    static const struct http_body_events events = {on_x_bytes, on_x_end};
 
     http_on_sent(x, on_x_sent, NULL);
     http_start(x, 200, "application/octet-stream", -1);
@@ -107,7 +107,7 @@ static inline void on_held_end(struct http_exchange *x, const struct err *why, v
 /* Streams the body, but not now: the test resumes. */
 static inline void hold_paused(struct http_exchange *x)
 {
-    static const struct http_body_events events = { on_held_bytes, on_held_end };
+    static const struct http_body_events events = {on_held_bytes, on_held_end};
 
     seen.held = x;
     http_body_pause(x);
@@ -172,7 +172,7 @@ static inline void on_test_request(struct http_exchange *x, void *arg)
     else if (slice_eq_str(r->path, "/pause"))
         hold_paused(x);
     else if (slice_eq_str(r->path, "/nothing"))
-        http_answer(x, 204, NULL, (struct slice){ 0 });
+        http_answer(x, 204, NULL, (struct slice){0});
     else
         http_answer(x, 200, "text/plain", SLICE_LIT("hello"));
 }
@@ -185,7 +185,7 @@ static inline void on_log_line(enum log_level level, const char *tag, const char
 
 static inline void open_server(struct http_server_conf conf)
 {
-    struct err err = { 0 };
+    struct err err = {0};
 
     conf.listen.addr = "127.0.0.1:0";
     if (!conf.on_request)
@@ -202,7 +202,7 @@ static inline int setup_server(void **state)
     memset(&seen, 0, sizeof(seen));
     buf_init(&seen.message, 1 << 24);
     log_set_hook(on_log_line, NULL);
-    open_server((struct http_server_conf){ 0 });
+    open_server((struct http_server_conf){0});
     return 0;
 }
 
@@ -211,8 +211,8 @@ static inline int setup_hasty_server(void **state)
 {
     setup_server(state);
     http_server_close(server);
-    open_server((struct http_server_conf){ .header_timeout_ms = 60, .idle_timeout_ms = 60,
-                                           .stall_timeout_ms = 60 });
+    open_server((struct http_server_conf){
+        .header_timeout_ms = 60, .idle_timeout_ms = 60, .stall_timeout_ms = 60});
     return 0;
 }
 

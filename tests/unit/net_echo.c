@@ -48,7 +48,7 @@ static void on_sent(struct http_exchange *x, void *arg)
 
 static void stream_back(struct http_exchange *x)
 {
-    static const struct http_body_events events = { on_bytes, on_bytes_end };
+    static const struct http_body_events events = {on_bytes, on_bytes_end};
 
     http_on_sent(x, on_sent, NULL);
     http_start(x, 200, "application/octet-stream", -1);
@@ -112,7 +112,7 @@ static void on_term(int signum, void *arg)
 
 int main(int argc, char **argv)
 {
-    struct http_server_conf conf = { .on_request = on_request };
+    struct http_server_conf conf = {.on_request = on_request};
     struct loop *l = loop_new();
     struct http_server *s;
     struct echo echo;
@@ -133,7 +133,7 @@ int main(int argc, char **argv)
     }
     printf("%s\n", listener_addr(http_server_listener(s)));
     fflush(stdout);
-    echo = (struct echo){ l, s };
+    echo = (struct echo){l, s};
     loop_on_signal(l, SIGTERM, on_term, &echo);
     loop_run(l);
     http_server_close(s);

@@ -131,7 +131,7 @@ static inline void peer_on_end(const struct err *why, void *arg)
 
 static inline void peer_adopt(struct peer *p, struct stream *s)
 {
-    static const struct stream_events events = { peer_on_data, peer_on_drain, peer_on_end };
+    static const struct stream_events events = {peer_on_data, peer_on_drain, peer_on_end};
 
     p->stream = s;
     p->connected = true;
@@ -153,7 +153,7 @@ static inline void peer_on_done(struct stream *s, const struct err *why, void *a
 
 static inline void peer_init(struct peer *p)
 {
-    *p = (struct peer){ 0 };
+    *p = (struct peer){0};
     buf_init(&p->in, (size_t)1 << 30);
 }
 
@@ -167,7 +167,7 @@ static inline void peer_connect_with(struct peer *p, struct connect_conf conf)
 
 static inline void peer_connect(struct peer *p, uint16_t port)
 {
-    peer_connect_with(p, (struct connect_conf){ .host = "127.0.0.1", .port = port });
+    peer_connect_with(p, (struct connect_conf){.host = "127.0.0.1", .port = port});
     RUN_UNTIL(p->connected || p->failed);
     assert_true(p->connected);
 }
@@ -192,8 +192,8 @@ static inline void peer_close(struct peer *p)
 /* A socket without our code around it. */
 static inline int raw_connect(uint16_t port)
 {
-    struct sockaddr_in addr = { .sin_family = AF_INET, .sin_port = htons(port),
-                                .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    struct sockaddr_in addr = {
+        .sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     int fd = socket(AF_INET, SOCK_STREAM, 0);
 
     assert_int_equal(connect(fd, (struct sockaddr *)&addr, sizeof(addr)), 0);

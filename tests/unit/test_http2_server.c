@@ -12,9 +12,9 @@ struct call {
     int status;
     bool closed;
     uint32_t code;
-    struct buf body, headers;   /* "name: value\n" for each, trailers after them */
-    struct slice up;            /* what is still to be sent */
-    bool stay_open;             /* no END_STREAM behind it */
+    struct buf body, headers; /* "name: value\n" for each, trailers after them */
+    struct slice up;          /* what is still to be sent */
+    bool stay_open;           /* no END_STREAM behind it */
 };
 
 static struct client {
@@ -93,10 +93,10 @@ static int client_on_frame(nghttp2_session *s, const nghttp2_frame *f, void *arg
 
 static void client_open_with(uint32_t window)
 {
-    static const struct stream_events events = { client_on_data, NULL, peer_on_end };
+    static const struct stream_events events = {client_on_data, NULL, peer_on_end};
     const nghttp2_settings_entry settings[] = {
-        { NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, window },
-        { NGHTTP2_SETTINGS_ENABLE_PUSH, 0 },
+        {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, window},
+        {NGHTTP2_SETTINGS_ENABLE_PUSH, 0},
     };
     nghttp2_session_callbacks *cb;
     nghttp2_option *opt;
@@ -154,17 +154,17 @@ static ssize_t client_read(nghttp2_session *s, int32_t id, uint8_t *out, size_t 
 
 static nghttp2_nv nv(const char *name, const char *value)
 {
-    return (nghttp2_nv){ (uint8_t *)name, (uint8_t *)value, strlen(name), strlen(value), 0 };
+    return (nghttp2_nv){(uint8_t *)name, (uint8_t *)value, strlen(name), strlen(value), 0};
 }
 
 /* up.p NULL: no body. More headers: pairs of name and value. */
-static struct call *call_with(const char *method, const char *path, struct slice up,
-                              bool stay_open, const char *const *more)
+static struct call *call_with(const char *method, const char *path, struct slice up, bool stay_open,
+                              const char *const *more)
 {
     struct call *c = &client.calls[client.n_calls++];
-    nghttp2_data_provider data = { { .ptr = c }, client_read };
-    nghttp2_nv headers[80] = { nv(":method", method), nv(":path", path), nv(":scheme", "http"),
-                               nv(":authority", "me.example") };
+    nghttp2_data_provider data = {{.ptr = c}, client_read};
+    nghttp2_nv headers[80] = {nv(":method", method), nv(":path", path), nv(":scheme", "http"),
+                              nv(":authority", "me.example")};
     size_t n = 4;
 
     for (; more && more[0]; more += 2)
@@ -189,7 +189,7 @@ static bool has(struct call *c, const char *header)
     return strstr(buf_cstr(&c->headers), header) != NULL;
 }
 
-static const struct slice NONE = { 0 };
+static const struct slice NONE = {0};
 
 /* --- requests --- */
 
@@ -268,10 +268,12 @@ static void test_streams_above_the_limit_wait(void **state)
     client_open();
     RUN_UNTIL(nghttp2_session_get_remote_settings(client.session,
                                                   NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS) == 250);
-    assert_int_equal(nghttp2_session_get_remote_settings(client.session,
-                                                         NGHTTP2_SETTINGS_MAX_FRAME_SIZE), 1048576);
-    assert_int_equal(nghttp2_session_get_remote_settings(
-                         client.session, NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE), 1048576);
+    assert_int_equal(
+        nghttp2_session_get_remote_settings(client.session, NGHTTP2_SETTINGS_MAX_FRAME_SIZE),
+        1048576);
+    assert_int_equal(
+        nghttp2_session_get_remote_settings(client.session, NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE),
+        1048576);
     for (int i = 0; i < 260; i++)
         last = call("GET", "/later", NONE);
     RUN_UNTIL(seen.requests == 250);
@@ -315,7 +317,7 @@ static void test_body_over_the_limit(void **state)
     (void)state;
     client_open();
     told = call_with("POST", "/small", slice_of(zeros, 11), false,
-                     (const char *const[]){ "content-length", "11", NULL });
+                     (const char *const[]){"content-length", "11", NULL});
     RUN_UNTIL(told->closed);
     untold = call("POST", "/small", slice_of(zeros, sizeof(zeros)));
     RUN_UNTIL(untold->closed);
@@ -332,7 +334,7 @@ static void test_continue(void **state)
     (void)state;
     client_open();
     c = call_with("POST", "/echo", SLICE_LIT("x"), true,
-                  (const char *const[]){ "expect", "100-continue", NULL });
+                  (const char *const[]){"expect", "100-continue", NULL});
     RUN_UNTIL(c->status == 100 || seen.requests);
     c->stay_open = false;
     nghttp2_session_resume_data(client.session, c->id);
@@ -409,7 +411,7 @@ static void test_body_nobody_reads(void **state)
     assert_int_equal(c->status, 200);
     assert_int_equal(c->code, NGHTTP2_NO_ERROR);
     assert_true(slice_eq_str(buf_slice(&c->body), "hello"));
-    assert_true(c->up.n > 0); /* it was told to stop */
+    assert_true(c->up.n > 0);      /* it was told to stop */
     for (int i = 0; i < 10; i++) { /* and the connection's window is not eaten up */
         c = call("POST", "/hello", blob_slice(b));
         RUN_UNTIL(c->closed);
@@ -453,7 +455,7 @@ static void test_reader_that_stops_is_cut(void **state)
 static void test_large_heads_are_refused(void **state)
 {
     static char value[60000], path[9000];
-    const char *many[132] = { NULL };
+    const char *many[132] = {NULL};
     struct call *c;
 
     (void)state;
@@ -476,7 +478,7 @@ static void test_large_heads_are_refused(void **state)
     RUN_UNTIL(c->closed);
     assert_int_equal(c->status, 414);
     c = call_with("GET", "/hello", NONE, false,
-                  (const char *const[]){ "a", value, "b", value, NULL });
+                  (const char *const[]){"a", value, "b", value, NULL});
     RUN_UNTIL(c->closed);
     assert_int_equal(c->status, 431);
     c = call("GET", "/hello", NONE);
@@ -506,7 +508,7 @@ static void begin_frames(struct buf *b)
 }
 
 /* GET / of "h", the rest from the static table. */
-static const struct slice GET = { (const uint8_t *)"\x82\x86\x84\x41\x01h", 6 };
+static const struct slice GET = {(const uint8_t *)"\x82\x86\x84\x41\x01h", 6};
 
 static uint8_t last_frame_type(struct slice in)
 {
@@ -546,8 +548,8 @@ static void flood(uint8_t type, uint8_t flags, uint32_t stream, struct slice pay
 
 static void test_floods_end_the_connection(void **state)
 {
-    static const struct slice eight = { (const uint8_t *)"12345678", 8 };
-    static const struct slice five = { (const uint8_t *)"\0\0\0\0\1", 5 };
+    static const struct slice eight = {(const uint8_t *)"12345678", 8};
+    static const struct slice five = {(const uint8_t *)"\0\0\0\0\1", 5};
 
     (void)state;
     flood(NGHTTP2_PING, 0, 0, eight, 2000);
@@ -559,7 +561,7 @@ static void test_floods_end_the_connection(void **state)
 
 static void test_rapid_reset_ends_the_connection(void **state)
 {
-    static const struct slice cancel = { (const uint8_t *)"\0\0\0\x08", 4 };
+    static const struct slice cancel = {(const uint8_t *)"\0\0\0\x08", 4};
     struct buf b;
 
     (void)state;
@@ -599,7 +601,10 @@ static void test_endless_head_is_cut(void **state)
     begin_frames(&b);
     add_frame(&b, NGHTTP2_HEADERS, 0, 1, GET);
     for (int i = 0; i < 40000; i++) /* literal "a: bbbbbbbb", never indexed */
-        add_frame(&b, NGHTTP2_CONTINUATION, 0, 1, SLICE_LIT("\x10\x01" "a\x08" "bbbbbbbb"));
+        add_frame(&b, NGHTTP2_CONTINUATION, 0, 1,
+                  SLICE_LIT("\x10\x01"
+                            "a\x08"
+                            "bbbbbbbb"));
     peer_connect(&c, port);
     stream_write(c.stream, buf_slice(&b));
     buf_cleanup(&b);
@@ -621,7 +626,10 @@ static void test_slow_head_is_cut(void **state)
     buf_cleanup(&b);
     for (int i = 0; i < 1000 && !c.ended; i++) {
         buf_init(&b, 100);
-        add_frame(&b, NGHTTP2_CONTINUATION, 0, 1, SLICE_LIT("\x10\x01" "a\x01" "b"));
+        add_frame(&b, NGHTTP2_CONTINUATION, 0, 1,
+                  SLICE_LIT("\x10\x01"
+                            "a\x01"
+                            "b"));
         stream_write(c.stream, buf_slice(&b));
         buf_cleanup(&b);
         run_for(5);
@@ -638,15 +646,14 @@ static void test_bad_frames_end_the_connection(void **state)
         uint32_t stream;
         struct slice payload;
     } cases[] = {
-        { "data on stream 0", NGHTTP2_DATA, 0, 0, { (const uint8_t *)"x", 1 } },
-        { "even stream", NGHTTP2_HEADERS, 5, 2, { (const uint8_t *)"\x82\x86\x84", 3 } },
-        { "bad HPACK", NGHTTP2_HEADERS, 5, 1, { (const uint8_t *)"\xff\xff\xff\xff\xff\x0f", 6 } },
-        { "short ping", NGHTTP2_PING, 0, 0, { (const uint8_t *)"1234", 4 } },
-        { "short settings", NGHTTP2_SETTINGS, 0, 0, { (const uint8_t *)"1234", 4 } },
-        { "zero window", NGHTTP2_WINDOW_UPDATE, 0, 0, { (const uint8_t *)"\0\0\0\0", 4 } },
-        { "push from a client", NGHTTP2_PUSH_PROMISE, 4, 1,
-          { (const uint8_t *)"\0\0\0\2\x82", 5 } },
-        { "lone continuation", NGHTTP2_CONTINUATION, 4, 1, { (const uint8_t *)"\x82", 1 } },
+        {"data on stream 0", NGHTTP2_DATA, 0, 0, {(const uint8_t *)"x", 1}},
+        {"even stream", NGHTTP2_HEADERS, 5, 2, {(const uint8_t *)"\x82\x86\x84", 3}},
+        {"bad HPACK", NGHTTP2_HEADERS, 5, 1, {(const uint8_t *)"\xff\xff\xff\xff\xff\x0f", 6}},
+        {"short ping", NGHTTP2_PING, 0, 0, {(const uint8_t *)"1234", 4}},
+        {"short settings", NGHTTP2_SETTINGS, 0, 0, {(const uint8_t *)"1234", 4}},
+        {"zero window", NGHTTP2_WINDOW_UPDATE, 0, 0, {(const uint8_t *)"\0\0\0\0", 4}},
+        {"push from a client", NGHTTP2_PUSH_PROMISE, 4, 1, {(const uint8_t *)"\0\0\0\2\x82", 5}},
+        {"lone continuation", NGHTTP2_CONTINUATION, 4, 1, {(const uint8_t *)"\x82", 1}},
     };
 
     (void)state;
@@ -764,7 +771,7 @@ static void test_abort_behind_a_full_socket(void **state)
 
     (void)state;
     http_server_close(server);
-    open_server((struct http_server_conf){ .on_request = abort_while_full });
+    open_server((struct http_server_conf){.on_request = abort_while_full});
     client_open_with(1 << 28);
     RUN_UNTIL(nghttp2_session_get_remote_settings(client.session,
                                                   NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS) == 250);
@@ -799,7 +806,7 @@ static void test_server_closed_inside_a_handler(void **state)
 {
     (void)state;
     http_server_close(server);
-    open_server((struct http_server_conf){ .on_request = close_the_server });
+    open_server((struct http_server_conf){.on_request = close_the_server});
     client_open();
     for (int i = 0; i < 3; i++)
         call("POST", "/", SLICE_LIT("body"));
@@ -810,7 +817,7 @@ static void test_server_closed_inside_a_handler(void **state)
 
 /* --- gRPC --- */
 
-static const char *const GRPC[] = { "content-type", "application/grpc", "te", "trailers", NULL };
+static const char *const GRPC[] = {"content-type", "application/grpc", "te", "trailers", NULL};
 
 static struct call *grpc(struct slice body)
 {
@@ -849,13 +856,13 @@ static void test_grpc_refusals(void **state)
         struct slice body;
         const char *status;
     } cases[] = {
-        { { (const uint8_t *)"\1\0\0\0\3abc", 8 }, "grpc-status: 12\n" },   /* compressed */
-        { { (const uint8_t *)"\0\0\x40\0\1x", 6 }, "grpc-status: 8\n" },    /* too large */
-        { { (const uint8_t *)"\0\xff\xff\xff\xffx", 6 }, "grpc-status: 8\n" },
-        { { (const uint8_t *)"\0\0\0\0\4abc", 8 }, "grpc-status: 13\n" },   /* cut */
-        { { (const uint8_t *)"\0\0\0\0\2abc", 8 }, "grpc-status: 13\n" },   /* one and a bit */
-        { { (const uint8_t *)"\2\0\0\0\3abc", 8 }, "grpc-status: 13\n" },   /* flag unknown */
-        { { (const uint8_t *)"\0\0", 2 }, "grpc-status: 13\n" },
+        {{(const uint8_t *)"\1\0\0\0\3abc", 8}, "grpc-status: 12\n"}, /* compressed */
+        {{(const uint8_t *)"\0\0\x40\0\1x", 6}, "grpc-status: 8\n"},  /* too large */
+        {{(const uint8_t *)"\0\xff\xff\xff\xffx", 6}, "grpc-status: 8\n"},
+        {{(const uint8_t *)"\0\0\0\0\4abc", 8}, "grpc-status: 13\n"}, /* cut */
+        {{(const uint8_t *)"\0\0\0\0\2abc", 8}, "grpc-status: 13\n"}, /* one and a bit */
+        {{(const uint8_t *)"\2\0\0\0\3abc", 8}, "grpc-status: 13\n"}, /* flag unknown */
+        {{(const uint8_t *)"\0\0", 2}, "grpc-status: 13\n"},
     };
 
     (void)state;
@@ -878,7 +885,7 @@ static void test_grpc_needs_http2_and_its_type(void **state)
     (void)state;
     client_open();
     c = call_with("POST", "/echo", SLICE_LIT("x"), false,
-                  (const char *const[]){ "content-type", "application/json", NULL });
+                  (const char *const[]){"content-type", "application/json", NULL});
     RUN_UNTIL(c->closed);
     assert_false(has(c, "grpc-status"));
     client_close();
@@ -898,7 +905,7 @@ static void test_grpc_server_stream_and_its_failure(void **state)
 
     (void)state;
     http_server_close(server);
-    open_server((struct http_server_conf){ .on_request = grpc_stream_handler });
+    open_server((struct http_server_conf){.on_request = grpc_stream_handler});
     client_open();
     c = call_with("POST", "/net.Transcoder/RegisterTranscoder", slice_of("\0\0\0\0\0", 5), false,
                   GRPC);
@@ -988,9 +995,9 @@ static void replay(const char *name, const char *want_path, bool in_drops)
 static void test_recorded_clients(void **state)
 {
     static const char *const calls[][2] = {
-        { "get-orchestrator", "/net.Orchestrator/GetOrchestrator" },
-        { "ping", "/net.Orchestrator/Ping" },
-        { "register-transcoder", "/net.Transcoder/RegisterTranscoder" },
+        {"get-orchestrator", "/net.Orchestrator/GetOrchestrator"},
+        {"ping", "/net.Orchestrator/Ping"},
+        {"register-transcoder", "/net.Transcoder/RegisterTranscoder"},
     };
 
     (void)state;

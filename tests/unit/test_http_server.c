@@ -5,110 +5,165 @@
 
 struct talk {
     const char *name, *say;
-    const char *want[4];    /* each must come, in this order */
+    const char *want[4]; /* each must come, in this order */
     bool closes;
 };
 
 static const char HELLO[] = "GET /hello HTTP/1.1\r\nHost: h\r\n\r\n";
 
 static const struct talk talks[] = {
-    { "plain", "GET /hello HTTP/1.1\r\nHost: h\r\n\r\n",
-      { "HTTP/1.1 200 OK\r\nDate: ", "Content-Type: text/plain\r\n",
-        "Content-Length: 5\r\n\r\nhello" } },
-    { "two, one after another",
-      "GET /hello HTTP/1.1\r\nHost: h\r\n\r\nGET /hello HTTP/1.1\r\nHost: h\r\n\r\n",
-      { "200 OK", "hello", "200 OK", "hello" } },
-    { "asked to close", "GET /hello HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n",
-      { "200 OK", "Connection: close\r\n", "hello" }, true },
-    { "head alone", "HEAD /hello HTTP/1.1\r\nHost: h\r\n\r\n"
-                    "HEAD /zeros?9 HTTP/1.1\r\nHost: h\r\n\r\n",
-      { "Content-Length: 5\r\n\r\nHTTP/1.1 200 OK", "Content-Length: 9\r\n\r\n" } },
-    { "no content", "GET /nothing HTTP/1.1\r\nHost: h\r\n\r\n"
-                    "GET /hello HTTP/1.1\r\nHost: h\r\n\r\n",
-      { "204 No Content\r\nDate: ", " GMT\r\n\r\nHTTP/1.1 200", "hello" } },
-    { "1.0", "GET /hello HTTP/1.0\r\n\r\n", { "HTTP/1.1 200 OK", "hello" }, true },
-    { "1.0 kept", "GET /hello HTTP/1.0\r\nConnection: keep-alive\r\n\r\n",
-      { "Connection: keep-alive\r\n", "hello" } },
-    { "1.0 without length", "POST /stream HTTP/1.0\r\nConnection: keep-alive\r\n"
-                            "Content-Length: 3\r\n\r\nabc",
-      { "Connection: close\r\n\r\nabc" }, true },
-    { "body", "POST /echo HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\n\r\nbody",
-      { "Content-Length: 4\r\n\r\nbody" } },
-    { "empty body", "POST /echo HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n",
-      { "Content-Length: 0\r\n\r\n" } },
-    { "chunks", "POST /echo HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n"
-                "4\r\nbody\r\nb;name=value\r\n and more..\r\n0\r\nTrailer: x\r\n\r\n",
-      { "Content-Length: 15\r\n\r\nbody and more.." } },
-    { "chunks back", "POST /stream HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n"
-                     "1\r\nA\r\n1\r\nB\r\n0\r\n\r\n",
-      { "Transfer-Encoding: chunked\r\n\r\n1\r\nA\r\n", "1\r\nB\r\n", "0\r\n\r\n" } },
-    { "expects continue", "POST /echo HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\n"
-                          "Content-Length: 4\r\n\r\nbody",
-      { "\r\n\r\nbody" } },
-    { "offers another protocol", "GET /hello HTTP/1.1\r\nHost: h\r\n"
-                                 "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n\r\n",
-      { "200 OK", "hello" } },
-    { "absolute target", "GET http://other:80/hello?q HTTP/1.1\r\nHost: h\r\n\r\n",
-      { "200 OK", "hello" } },
-    { "starts like the preface", "PROPFIND / HTTP/1.1\r\nHost: h\r\n\r\n", { "200 OK", "hello" } },
-    { "over the handler's limit", "POST /small HTTP/1.1\r\nHost: h\r\nContent-Length: 11\r\n\r\n"
-                                  "12345678901GET /hello HTTP/1.1\r\nHost: h\r\n\r\n",
-      { "413 ", "larger than 10 bytes", "200 OK", "hello" } },
-    { "over it in chunks", "POST /small HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n"
-                           "6\r\n123456\r\n6\r\n123456\r\n0\r\n\r\n",
-      { "413 ", "larger than 10 bytes" } },
-    { "unread body is skipped", "POST /hello HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\n\r\nbody"
-                                "GET /hello HTTP/1.1\r\nHost: h\r\n\r\n",
-      { "200 OK", "hello", "200 OK", "hello" } },
+    {"plain",
+     "GET /hello HTTP/1.1\r\nHost: h\r\n\r\n",
+     {"HTTP/1.1 200 OK\r\nDate: ", "Content-Type: text/plain\r\n",
+      "Content-Length: 5\r\n\r\nhello"}},
+    {"two, one after another",
+     "GET /hello HTTP/1.1\r\nHost: h\r\n\r\nGET /hello HTTP/1.1\r\nHost: h\r\n\r\n",
+     {"200 OK", "hello", "200 OK", "hello"}},
+    {"asked to close",
+     "GET /hello HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n",
+     {"200 OK", "Connection: close\r\n", "hello"},
+     true},
+    {"head alone",
+     "HEAD /hello HTTP/1.1\r\nHost: h\r\n\r\n"
+     "HEAD /zeros?9 HTTP/1.1\r\nHost: h\r\n\r\n",
+     {"Content-Length: 5\r\n\r\nHTTP/1.1 200 OK", "Content-Length: 9\r\n\r\n"}},
+    {"no content",
+     "GET /nothing HTTP/1.1\r\nHost: h\r\n\r\n"
+     "GET /hello HTTP/1.1\r\nHost: h\r\n\r\n",
+     {"204 No Content\r\nDate: ", " GMT\r\n\r\nHTTP/1.1 200", "hello"}},
+    {"1.0", "GET /hello HTTP/1.0\r\n\r\n", {"HTTP/1.1 200 OK", "hello"}, true},
+    {"1.0 kept",
+     "GET /hello HTTP/1.0\r\nConnection: keep-alive\r\n\r\n",
+     {"Connection: keep-alive\r\n", "hello"}},
+    {"1.0 without length",
+     "POST /stream HTTP/1.0\r\nConnection: keep-alive\r\n"
+     "Content-Length: 3\r\n\r\nabc",
+     {"Connection: close\r\n\r\nabc"},
+     true},
+    {"body",
+     "POST /echo HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\n\r\nbody",
+     {"Content-Length: 4\r\n\r\nbody"}},
+    {"empty body",
+     "POST /echo HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n",
+     {"Content-Length: 0\r\n\r\n"}},
+    {"chunks",
+     "POST /echo HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n"
+     "4\r\nbody\r\nb;name=value\r\n and more..\r\n0\r\nTrailer: x\r\n\r\n",
+     {"Content-Length: 15\r\n\r\nbody and more.."}},
+    {"chunks back",
+     "POST /stream HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n"
+     "1\r\nA\r\n1\r\nB\r\n0\r\n\r\n",
+     {"Transfer-Encoding: chunked\r\n\r\n1\r\nA\r\n", "1\r\nB\r\n", "0\r\n\r\n"}},
+    {"expects continue",
+     "POST /echo HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\n"
+     "Content-Length: 4\r\n\r\nbody",
+     {"\r\n\r\nbody"}},
+    {"offers another protocol",
+     "GET /hello HTTP/1.1\r\nHost: h\r\n"
+     "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n\r\n",
+     {"200 OK", "hello"}},
+    {"absolute target",
+     "GET http://other:80/hello?q HTTP/1.1\r\nHost: h\r\n\r\n",
+     {"200 OK", "hello"}},
+    {"starts like the preface", "PROPFIND / HTTP/1.1\r\nHost: h\r\n\r\n", {"200 OK", "hello"}},
+    {"over the handler's limit",
+     "POST /small HTTP/1.1\r\nHost: h\r\nContent-Length: 11\r\n\r\n"
+     "12345678901GET /hello HTTP/1.1\r\nHost: h\r\n\r\n",
+     {"413 ", "larger than 10 bytes", "200 OK", "hello"}},
+    {"over it in chunks",
+     "POST /small HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n"
+     "6\r\n123456\r\n6\r\n123456\r\n0\r\n\r\n",
+     {"413 ", "larger than 10 bytes"}},
+    {"unread body is skipped",
+     "POST /hello HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\n\r\nbody"
+     "GET /hello HTTP/1.1\r\nHost: h\r\n\r\n",
+     {"200 OK", "hello", "200 OK", "hello"}},
 
     /* what is no request, or one that two readers could understand in two ways */
-    { "garbage", "\x16\x03\x01\x02garbage\r\n\r\n", { "400 Bad Request", "Connection: close" },
-      true },
-    { "no host", "GET / HTTP/1.1\r\n\r\n", { "400 ", "exactly one Host" }, true },
-    { "two hosts", "GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", { "400 ", "exactly one Host" },
-      true },
-    { "length and chunks", "POST /echo HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\n"
-                           "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n", { "400 " }, true },
-    { "chunks and length", "POST /echo HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n"
-                           "Content-Length: 4\r\n\r\n0\r\n\r\n", { "400 " }, true },
-    { "two lengths", "POST /echo HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\n"
-                     "Content-Length: 5\r\n\r\nbody", { "400 " }, true },
-    { "two equal lengths", "POST /echo HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\n"
-                           "Content-Length: 4\r\n\r\nbody", { "400 " }, true },
-    { "negative length", "POST /echo HTTP/1.1\r\nHost: h\r\nContent-Length: -1\r\n\r\n",
-      { "400 " }, true },
-    { "length with a sign", "POST /echo HTTP/1.1\r\nHost: h\r\nContent-Length: +4\r\n\r\nbody",
-      { "400 " }, true },
-    { "length too large", "POST /echo HTTP/1.1\r\nHost: h\r\n"
-                          "Content-Length: 99999999999999999999\r\n\r\n", { "400 " }, true },
-    { "length list", "POST /echo HTTP/1.1\r\nHost: h\r\nContent-Length: 4, 4\r\n\r\nbody",
-      { "400 " }, true },
-    { "coding not last", "POST /echo HTTP/1.1\r\nHost: h\r\n"
-                         "Transfer-Encoding: chunked, gzip\r\n\r\n",
-      { "400 " }, true },
-    { "coding unknown", "POST /echo HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: gzip, chunked\r\n\r\n"
-                        "0\r\n\r\n", { "400 " }, true },
-    { "coding misspelt", "POST /echo HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: xchunked\r\n\r\n",
-      { "400 " }, true },
-    { "coding in 1.0", "POST /echo HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-      { "400 " }, true },
-    { "space before the colon", "GET / HTTP/1.1\r\nHost : h\r\n\r\n", { "400 " }, true },
-    { "folded line", "GET / HTTP/1.1\r\nHost: h\r\nX: a\r\n b\r\n\r\n", { "400 " }, true },
-    { "line without colon", "GET / HTTP/1.1\r\nHost: h\r\nnonsense\r\n\r\n", { "400 " }, true },
-    { "no name", "GET / HTTP/1.1\r\n: h\r\n\r\n", { "400 " }, true },
-    { "neither name nor value", "GET / HTTP/1.1\r\nHost: h\r\n:\r\n\r\n", { "400 " }, true },
-    { "empty value", "GET /hello HTTP/1.1\r\nHost: h\r\nX:\r\nY: \r\n\r\n", { "200 OK", "hello" } },
-    { "bare line feeds", "GET / HTTP/1.1\nHost: h\n\n", { "400 " }, true },
-    { "bare carriage return", "GET / HTTP/1.1\r\nHost: h\r\nX: a\rb\r\n\r\n", { "400 " }, true },
-    { "control byte", "GET / HTTP/1.1\r\nHost: h\r\nX: a\x01" "b\r\n\r\n", { "400 " }, true },
-    { "bad chunk size", "POST /later HTTP/1.1\r\nHost: h\r\n"
-                        "Transfer-Encoding: chunked\r\n\r\nzz\r\n",
-      { NULL }, false },
-    { "version 2 without preface", "GET / HTTP/2.0\r\nHost: h\r\n\r\n", { "505 " }, true },
-    { "version 9", "GET / HTTP/9.9\r\nHost: h\r\n\r\n", { "505 " }, true },
-    { "no version", "GET /\r\n\r\n", { "505 " }, true },
-    { "connect", "CONNECT h:80 HTTP/1.1\r\nHost: h\r\n\r\n", { "400 ", "CONNECT" }, true },
-    { "unknown method", "BREW / HTTP/1.1\r\nHost: h\r\n\r\n", { "400 " }, true },
+    {"garbage", "\x16\x03\x01\x02garbage\r\n\r\n", {"400 Bad Request", "Connection: close"}, true},
+    {"no host", "GET / HTTP/1.1\r\n\r\n", {"400 ", "exactly one Host"}, true},
+    {"two hosts",
+     "GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
+     {"400 ", "exactly one Host"},
+     true},
+    {"length and chunks",
+     "POST /echo HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\n"
+     "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+     {"400 "},
+     true},
+    {"chunks and length",
+     "POST /echo HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n"
+     "Content-Length: 4\r\n\r\n0\r\n\r\n",
+     {"400 "},
+     true},
+    {"two lengths",
+     "POST /echo HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\n"
+     "Content-Length: 5\r\n\r\nbody",
+     {"400 "},
+     true},
+    {"two equal lengths",
+     "POST /echo HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\n"
+     "Content-Length: 4\r\n\r\nbody",
+     {"400 "},
+     true},
+    {"negative length",
+     "POST /echo HTTP/1.1\r\nHost: h\r\nContent-Length: -1\r\n\r\n",
+     {"400 "},
+     true},
+    {"length with a sign",
+     "POST /echo HTTP/1.1\r\nHost: h\r\nContent-Length: +4\r\n\r\nbody",
+     {"400 "},
+     true},
+    {"length too large",
+     "POST /echo HTTP/1.1\r\nHost: h\r\n"
+     "Content-Length: 99999999999999999999\r\n\r\n",
+     {"400 "},
+     true},
+    {"length list",
+     "POST /echo HTTP/1.1\r\nHost: h\r\nContent-Length: 4, 4\r\n\r\nbody",
+     {"400 "},
+     true},
+    {"coding not last",
+     "POST /echo HTTP/1.1\r\nHost: h\r\n"
+     "Transfer-Encoding: chunked, gzip\r\n\r\n",
+     {"400 "},
+     true},
+    {"coding unknown",
+     "POST /echo HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: gzip, chunked\r\n\r\n"
+     "0\r\n\r\n",
+     {"400 "},
+     true},
+    {"coding misspelt",
+     "POST /echo HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: xchunked\r\n\r\n",
+     {"400 "},
+     true},
+    {"coding in 1.0",
+     "POST /echo HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+     {"400 "},
+     true},
+    {"space before the colon", "GET / HTTP/1.1\r\nHost : h\r\n\r\n", {"400 "}, true},
+    {"folded line", "GET / HTTP/1.1\r\nHost: h\r\nX: a\r\n b\r\n\r\n", {"400 "}, true},
+    {"line without colon", "GET / HTTP/1.1\r\nHost: h\r\nnonsense\r\n\r\n", {"400 "}, true},
+    {"no name", "GET / HTTP/1.1\r\n: h\r\n\r\n", {"400 "}, true},
+    {"neither name nor value", "GET / HTTP/1.1\r\nHost: h\r\n:\r\n\r\n", {"400 "}, true},
+    {"empty value", "GET /hello HTTP/1.1\r\nHost: h\r\nX:\r\nY: \r\n\r\n", {"200 OK", "hello"}},
+    {"bare line feeds", "GET / HTTP/1.1\nHost: h\n\n", {"400 "}, true},
+    {"bare carriage return", "GET / HTTP/1.1\r\nHost: h\r\nX: a\rb\r\n\r\n", {"400 "}, true},
+    {"control byte",
+     "GET / HTTP/1.1\r\nHost: h\r\nX: a\x01"
+     "b\r\n\r\n",
+     {"400 "},
+     true},
+    {"bad chunk size",
+     "POST /later HTTP/1.1\r\nHost: h\r\n"
+     "Transfer-Encoding: chunked\r\n\r\nzz\r\n",
+     {NULL},
+     false},
+    {"version 2 without preface", "GET / HTTP/2.0\r\nHost: h\r\n\r\n", {"505 "}, true},
+    {"version 9", "GET / HTTP/9.9\r\nHost: h\r\n\r\n", {"505 "}, true},
+    {"no version", "GET /\r\n\r\n", {"505 "}, true},
+    {"connect", "CONNECT h:80 HTTP/1.1\r\nHost: h\r\n\r\n", {"400 ", "CONNECT"}, true},
+    {"unknown method", "BREW / HTTP/1.1\r\nHost: h\r\n\r\n", {"400 "}, true},
 };
 
 /* The first piece of what is wanted that has not come yet, in order; NULL when all has. */
@@ -294,7 +349,7 @@ static void test_slow_reader_is_served(void **state)
 
     (void)state;
     http_server_close(server);
-    open_server((struct http_server_conf){ .stall_timeout_ms = 300 });
+    open_server((struct http_server_conf){.stall_timeout_ms = 300});
     fd = raw_connect(port);
     assert_int_equal(write(fd, request, sizeof(request) - 1), sizeof(request) - 1);
     while (got < 30000000 && n != 0) {
@@ -511,7 +566,7 @@ static void test_answer_in_two_phases(void **state)
     http_start(x, 202, "text/plain", -1);
     RUN_UNTIL(peer_has(&c, "202 Accepted") && peer_has(&c, "\r\n\r\n"));
     http_write(x, SLICE_LIT("part one"));
-    http_write(x, (struct slice){ 0 });
+    http_write(x, (struct slice){0});
     RUN_UNTIL(peer_has(&c, "part one"));
     assert_int_equal(http_unsent(x), 0);
     http_write(x, SLICE_LIT("part two"));
@@ -692,7 +747,7 @@ static void sabotage_closed(struct http_exchange *x, bool complete, void *arg)
 
 static void sabotage_request(struct http_exchange *x, void *arg)
 {
-    static const struct http_body_events events = { sabotage_bytes, sabotage_end };
+    static const struct http_body_events events = {sabotage_bytes, sabotage_end};
 
     (void)arg;
     seen.requests++;
@@ -711,7 +766,7 @@ static void test_everything_may_end_inside_any_callback(void **state)
             struct peer c[3];
 
             http_server_close(server);
-            open_server((struct http_server_conf){ .on_request = sabotage_request });
+            open_server((struct http_server_conf){.on_request = sabotage_request});
             memset(&saboteur, 0, sizeof(saboteur));
             saboteur.where = where;
             saboteur.what = what;
@@ -752,7 +807,7 @@ static void test_drain_waits_for_what_runs(void **state)
     http_server_drain(server, on_drained_, NULL);
     assert_false(drained);
     RUN_UNTIL(idle.ended && fresh.ended);
-    peer_connect_with(&late, (struct connect_conf){ .host = "127.0.0.1", .port = port });
+    peer_connect_with(&late, (struct connect_conf){.host = "127.0.0.1", .port = port});
     RUN_UNTIL(late.failed);
     run_for(5);
     assert_false(drained);

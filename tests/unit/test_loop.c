@@ -143,7 +143,7 @@ static void job_done(void *work, bool cancelled)
 
 static void test_thread_takes_a_job_and_returns_it(void **state)
 {
-    struct job j = { .in = 21 };
+    struct job j = {.in = 21};
 
     (void)state;
     threads_submit(loop, &j, job_run, job_done);
@@ -161,7 +161,7 @@ static void slow_run(void *work)
 
 static void test_every_job_is_done_when_the_loop_ends(void **state)
 {
-    struct job jobs[32] = { 0 };
+    struct job jobs[32] = {0};
     struct loop *own = loop_new();
     int cancelled = 0;
 
@@ -203,8 +203,7 @@ int main(void)
                                         teardown_loop),
         cmocka_unit_test_setup_teardown(test_time_before_the_first_turn_is_not_waited, setup_loop,
                                         teardown_loop),
-        cmocka_unit_test_setup_teardown(test_signal_comes_from_the_loop, setup_loop,
-                                        teardown_loop),
+        cmocka_unit_test_setup_teardown(test_signal_comes_from_the_loop, setup_loop, teardown_loop),
         cmocka_unit_test_setup_teardown(test_thread_takes_a_job_and_returns_it, setup_loop,
                                         teardown_loop),
         cmocka_unit_test(test_every_job_is_done_when_the_loop_ends),

@@ -9,10 +9,10 @@
 
 struct child {
     struct process *process;
-    struct buf out, err;        /* lines, each followed by '|' */
+    struct buf out, err; /* lines, each followed by '|' */
     int exits, status, signum;
     size_t longest;
-    bool late_line;             /* a line after the exit */
+    bool late_line; /* a line after the exit */
     bool free_on_line;
 };
 
@@ -44,10 +44,14 @@ static void on_exit_(int status, int signum, void *arg)
 
 static void start(struct child *c, const char *script, int pass_fd)
 {
-    const char *argv[] = { "/bin/sh", "-c", script, NULL };
-    const char *env[] = { "LEAT_TEST=from us", NULL };
-    struct process_conf conf = { .argv = argv, .env_add = env, .pass_fd = pass_fd,
-                                 .on_line = on_line, .on_exit = on_exit_, .arg = c };
+    const char *argv[] = {"/bin/sh", "-c", script, NULL};
+    const char *env[] = {"LEAT_TEST=from us", NULL};
+    struct process_conf conf = {.argv = argv,
+                                .env_add = env,
+                                .pass_fd = pass_fd,
+                                .on_line = on_line,
+                                .on_exit = on_exit_,
+                                .arg = c};
     struct err err;
 
     buf_init(&c->out, 1 << 20);
@@ -65,7 +69,7 @@ static void child_cleanup(struct child *c)
 
 static void test_lines_then_exit_status(void **state)
 {
-    struct child c = { 0 };
+    struct child c = {0};
 
     (void)state;
     start(&c, "echo one; echo two >&2; printf 'three\\r\\n'; printf unfinished; exit 7", -1);
@@ -83,7 +87,7 @@ static void test_lines_then_exit_status(void **state)
 
 static void test_overlong_line_is_cut(void **state)
 {
-    struct child c = { 0 };
+    struct child c = {0};
 
     (void)state;
     start(&c, "head -c 10000 /dev/zero | tr '\\0' x; echo; echo next", -1);
@@ -102,10 +106,14 @@ static void on_raw(struct slice bytes, void *arg)
 
 static void test_raw_output_beside_lines_of_errors(void **state)
 {
-    const char *argv[] = { "/bin/sh", "-c", "printf 'a\\nb\\0c'; echo trouble >&2", NULL };
-    struct child c = { 0 };
-    struct process_conf conf = { .argv = argv, .pass_fd = -1, .on_line = on_line,
-                                 .on_stdout = on_raw, .on_exit = on_exit_, .arg = &c };
+    const char *argv[] = {"/bin/sh", "-c", "printf 'a\\nb\\0c'; echo trouble >&2", NULL};
+    struct child c = {0};
+    struct process_conf conf = {.argv = argv,
+                                .pass_fd = -1,
+                                .on_line = on_line,
+                                .on_stdout = on_raw,
+                                .on_exit = on_exit_,
+                                .arg = &c};
 
     (void)state;
     buf_init(&c.out, 1 << 20);
@@ -119,7 +127,7 @@ static void test_raw_output_beside_lines_of_errors(void **state)
 
 static void test_signal_ends_it(void **state)
 {
-    struct child c = { 0 };
+    struct child c = {0};
 
     (void)state;
     start(&c, "echo ready; exec sleep 60", -1);
@@ -132,7 +140,7 @@ static void test_signal_ends_it(void **state)
 
 static void test_environment_and_signals_are_clean(void **state)
 {
-    struct child c = { 0 };
+    struct child c = {0};
 
     (void)state;
     /* SIGPIPE is ignored in our process; a child that inherits that never dies of it */
@@ -145,7 +153,7 @@ static void test_environment_and_signals_are_clean(void **state)
 
 static void test_nothing_but_the_named_descriptor_is_inherited(void **state)
 {
-    struct child c = { 0 };
+    struct child c = {0};
     int pair[2], leak = open("/dev/null", O_RDONLY); /* without O_CLOEXEC on purpose */
     char text[8] = "";
 
@@ -164,8 +172,8 @@ static void test_nothing_but_the_named_descriptor_is_inherited(void **state)
 
 static void test_missing_program_is_an_error(void **state)
 {
-    const char *argv[] = { "/nonexistent/program", NULL };
-    struct process_conf conf = { .argv = argv, .pass_fd = -1, .on_line = on_line };
+    const char *argv[] = {"/nonexistent/program", NULL};
+    struct process_conf conf = {.argv = argv, .pass_fd = -1, .on_line = on_line};
     struct err err;
 
     (void)state;
@@ -176,7 +184,7 @@ static void test_missing_program_is_an_error(void **state)
 
 static void test_free_kills_and_reaps(void **state)
 {
-    struct child c = { 0 };
+    struct child c = {0};
     int pid;
 
     (void)state;
@@ -190,7 +198,7 @@ static void test_free_kills_and_reaps(void **state)
 
 static void test_free_inside_a_line(void **state)
 {
-    struct child c = { .free_on_line = true };
+    struct child c = {.free_on_line = true};
 
     (void)state;
     start(&c, "echo one; echo two; exec sleep 60", -1);
@@ -202,7 +210,7 @@ static void test_free_inside_a_line(void **state)
 
 static void test_grandchild_on_the_pipe_delays_little(void **state)
 {
-    struct child c = { 0 };
+    struct child c = {0};
     int64_t began = loop_now_ms(loop);
 
     (void)state;
@@ -223,8 +231,8 @@ static void test_child_dies_with_its_parent(void **state)
     assert_int_equal(pipe(report), 0);
     parent = fork();
     if (parent == 0) {
-        const char *argv[] = { "/bin/sleep", "60", NULL };
-        struct process_conf conf = { .argv = argv, .pass_fd = -1 };
+        const char *argv[] = {"/bin/sleep", "60", NULL};
+        struct process_conf conf = {.argv = argv, .pass_fd = -1};
         struct process *p = process_start(loop_new(), &conf, NULL);
         int pid = p ? process_pid(p) : -1;
 

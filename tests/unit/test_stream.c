@@ -26,7 +26,7 @@ static void on_stream(struct stream *s, void *arg)
 
 static struct listener *listen_on(struct listen_conf conf)
 {
-    struct err err = { 0 };
+    struct err err = {0};
     struct listener *l;
 
     n_accepted = 0;
@@ -43,7 +43,7 @@ static struct listener *listen_on(struct listen_conf conf)
 /* client and accepted[0], connected */
 static struct listener *connected_pair(struct peer *client)
 {
-    struct listener *l = listen_on((struct listen_conf){ 0 });
+    struct listener *l = listen_on((struct listen_conf){0});
 
     peer_connect(client, listener_port(l));
     RUN_UNTIL(n_accepted == 1);
@@ -121,7 +121,7 @@ static void test_small_and_large_writes_keep_their_order(void **state)
 
 static void test_writes_of_one_turn_leave_together(void **state)
 {
-    struct listener *l = listen_on((struct listen_conf){ 0 });
+    struct listener *l = listen_on((struct listen_conf){0});
     int fd = raw_connect(listener_port(l));
     char got[4096];
 
@@ -156,8 +156,8 @@ static void test_full_queue_drains_and_says_so(void **state)
     assert_int_equal(client.drains, 1);
     assert_int_equal(stream_queued(client.stream), 0);
     for (size_t i = 0; i < 16; i++)
-        assert_true(slice_eq(slice_sub(buf_slice(&accepted[0].in), i << 20, 1 << 20),
-                             blob_slice(b)));
+        assert_true(
+            slice_eq(slice_sub(buf_slice(&accepted[0].in), i << 20, 1 << 20), blob_slice(b)));
     blob_unref(&b);
     close_pair(l, &client);
 }
@@ -201,8 +201,8 @@ static void test_clean_end_is_told_once(void **state)
 
 static void test_reset_is_an_error_told_once(void **state)
 {
-    struct listener *l = listen_on((struct listen_conf){ 0 });
-    struct linger hard = { 1, 0 };
+    struct listener *l = listen_on((struct listen_conf){0});
+    struct linger hard = {1, 0};
     int fd = raw_connect(listener_port(l));
 
     (void)state;
@@ -222,8 +222,8 @@ static void test_reset_is_an_error_told_once(void **state)
 
 static void test_reset_with_a_write_in_flight(void **state)
 {
-    struct listener *l = listen_on((struct listen_conf){ 0 });
-    struct linger hard = { 1, 0 };
+    struct listener *l = listen_on((struct listen_conf){0});
+    struct linger hard = {1, 0};
     int fd = raw_connect(listener_port(l));
     struct blob *b = pattern(16 << 20);
 
@@ -245,7 +245,7 @@ static void test_reset_with_a_write_in_flight(void **state)
 /* A peer that is still sending must see the whole answer, not a reset. */
 static void test_close_when_sent_survives_unread_bytes(void **state)
 {
-    struct listener *l = listen_on((struct listen_conf){ 0 });
+    struct listener *l = listen_on((struct listen_conf){0});
     int fd = raw_connect(listener_port(l));
     static char upload[1 << 20];
     char got[64] = "";
@@ -287,13 +287,13 @@ static void close_on_data(struct slice bytes, void *arg)
 
 static void close_on_drain(void *arg)
 {
-    close_on_data((struct slice){ 0 }, arg);
+    close_on_data((struct slice){0}, arg);
 }
 
 static void close_on_end(const struct err *why, void *arg)
 {
     (void)why;
-    close_on_data((struct slice){ 0 }, arg);
+    close_on_data((struct slice){0}, arg);
 }
 
 static void ignore_data(struct slice bytes, void *arg)
@@ -303,13 +303,13 @@ static void ignore_data(struct slice bytes, void *arg)
 
 static void test_close_inside_callbacks(void **state)
 {
-    struct stream_events events = { close_on_data, close_on_drain, close_on_end };
+    struct stream_events events = {close_on_data, close_on_drain, close_on_end};
 
     (void)state;
     for (int round = 0; round < 3; round++) {
         struct peer client;
         struct listener *l = connected_pair(&client);
-        struct closer c = { .stream = client.stream };
+        struct closer c = {.stream = client.stream};
         struct blob *b = pattern(1 << 20);
 
         events.on_data = round == 0 ? close_on_data : ignore_data;
@@ -361,8 +361,8 @@ static void count_data(struct slice bytes, void *arg)
 
 static int datas_for_ten_messages(int every_ms)
 {
-    static const struct stream_events events = { count_data, NULL, peer_on_end };
-    struct listener *l = listen_on((struct listen_conf){ 0 });
+    static const struct stream_events events = {count_data, NULL, peer_on_end};
+    struct listener *l = listen_on((struct listen_conf){0});
     int fd = raw_connect(listener_port(l));
 
     RUN_UNTIL(n_accepted == 1);
@@ -424,8 +424,8 @@ static void close_all_victims(struct slice bytes, void *arg)
 
 static void test_read_every_neighbours_may_be_closed(void **state)
 {
-    static const struct stream_events events = { close_all_victims, NULL, NULL };
-    struct listener *l = listen_on((struct listen_conf){ 0 });
+    static const struct stream_events events = {close_all_victims, NULL, NULL};
+    struct listener *l = listen_on((struct listen_conf){0});
     int fd[3];
 
     (void)state;
@@ -449,7 +449,7 @@ static void test_read_every_neighbours_may_be_closed(void **state)
 
 static void test_connections_above_the_limit_are_closed(void **state)
 {
-    struct listener *l = listen_on((struct listen_conf){ .max_connections = 2 });
+    struct listener *l = listen_on((struct listen_conf){.max_connections = 2});
     struct peer c[3];
 
     (void)state;
@@ -499,9 +499,9 @@ static void test_connections_of_one_peer_are_limited(void **state)
     (void)state;
     if (!own_address(host))
         skip();
-    l = listen_on((struct listen_conf){ .addr = ":0", .max_per_peer = 2 });
+    l = listen_on((struct listen_conf){.addr = ":0", .max_per_peer = 2});
     for (int i = 0; i < 3; i++) {
-        peer_connect_with(&c[i], (struct connect_conf){ .host = host, .port = listener_port(l) });
+        peer_connect_with(&c[i], (struct connect_conf){.host = host, .port = listener_port(l)});
         RUN_UNTIL(c[i].connected);
     }
     RUN_UNTIL(c[2].ended);
@@ -519,9 +519,10 @@ static void test_connections_of_one_peer_are_limited(void **state)
 
 static void test_out_of_descriptors_does_not_spin(void **state)
 {
-    struct listener *l = listen_on((struct listen_conf){ 0 });
-    struct sockaddr_in addr = { .sin_family = AF_INET, .sin_port = htons(listener_port(l)),
-                                .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    struct listener *l = listen_on((struct listen_conf){0});
+    struct sockaddr_in addr = {.sin_family = AF_INET,
+                               .sin_port = htons(listener_port(l)),
+                               .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     struct rlimit before, low;
     int fd[4], turns = 0;
     bool over = false;
@@ -560,8 +561,8 @@ static void test_out_of_descriptors_does_not_spin(void **state)
 
 static void test_port_in_use(void **state)
 {
-    struct listener *l = listen_on((struct listen_conf){ 0 });
-    struct listen_conf conf = { .addr = listener_addr(l), .on_stream = on_stream };
+    struct listener *l = listen_on((struct listen_conf){0});
+    struct listen_conf conf = {.addr = listener_addr(l), .on_stream = on_stream};
     struct err err;
 
     (void)state;
@@ -575,7 +576,7 @@ static void test_port_in_use(void **state)
 
 static void test_every_address_of_the_machine(void **state)
 {
-    struct listener *l = listen_on((struct listen_conf){ .addr = ":0" });
+    struct listener *l = listen_on((struct listen_conf){.addr = ":0"});
     struct peer c;
 
     (void)state;
@@ -588,7 +589,7 @@ static void test_every_address_of_the_machine(void **state)
 static void test_unix_socket(void **state)
 {
     char *dir = make_dir(), *addr = xasprintf("unix:%s/s", dir);
-    struct listen_conf conf = { .addr = addr, .on_stream = on_stream };
+    struct listen_conf conf = {.addr = addr, .on_stream = on_stream};
     struct listener *l = listen_on(conf);
     struct stat st;
     struct peer c;
@@ -599,7 +600,7 @@ static void test_unix_socket(void **state)
     assert_int_equal(st.st_mode & 0777, 0600);
     assert_null(listener_open(loop, &conf, &err));
     assert_int_equal(err.code, RC_EXISTS);
-    peer_connect_with(&c, (struct connect_conf){ .host = addr });
+    peer_connect_with(&c, (struct connect_conf){.host = addr});
     RUN_UNTIL(c.connected && n_accepted == 2); /* the first was the question who listens */
     assert_string_equal(stream_peer(accepted[1].stream), "unix");
     assert_true(stream_peer_is_loopback(accepted[1].stream));
@@ -614,14 +615,14 @@ static void test_unix_socket(void **state)
 static void test_stale_unix_socket_is_replaced(void **state)
 {
     char *dir = make_dir(), *addr = xasprintf("unix:%s/s", dir);
-    struct sockaddr_un un = { .sun_family = AF_UNIX };
+    struct sockaddr_un un = {.sun_family = AF_UNIX};
     int fd = socket(AF_UNIX, SOCK_STREAM, 0);
 
     (void)state;
     snprintf(un.sun_path, sizeof(un.sun_path), "%s/s", dir);
     assert_int_equal(bind(fd, (struct sockaddr *)&un, sizeof(un)), 0);
     close(fd); /* as a crash leaves it: the file, and nobody behind it */
-    listener_close(listen_on((struct listen_conf){ .addr = addr }));
+    listener_close(listen_on((struct listen_conf){.addr = addr}));
     free(addr);
     remove_dir(dir);
 }
@@ -629,7 +630,7 @@ static void test_stale_unix_socket_is_replaced(void **state)
 static void test_file_in_the_way_of_a_socket_stays(void **state)
 {
     char *dir = make_dir(), *addr = xasprintf("unix:%s/s", dir);
-    struct listen_conf conf = { .addr = addr, .on_stream = on_stream };
+    struct listen_conf conf = {.addr = addr, .on_stream = on_stream};
     struct stat st;
     struct err err;
     FILE *f = fopen(addr + 5, "w");
@@ -647,7 +648,7 @@ static void test_file_in_the_way_of_a_socket_stays(void **state)
 
 static uint16_t closed_port(void)
 {
-    struct listener *l = listen_on((struct listen_conf){ 0 });
+    struct listener *l = listen_on((struct listen_conf){0});
     uint16_t port = listener_port(l);
 
     listener_close(l);
@@ -660,18 +661,18 @@ static void test_refused_connection(void **state)
     struct peer c;
 
     (void)state;
-    peer_connect_with(&c, (struct connect_conf){ .host = "127.0.0.1", .port = closed_port() });
+    peer_connect_with(&c, (struct connect_conf){.host = "127.0.0.1", .port = closed_port()});
     RUN_UNTIL(c.failed);
     assert_int_equal(c.why, RC_UNAVAILABLE);
 }
 
 static void test_connect_by_name(void **state)
 {
-    struct listener *l = listen_on((struct listen_conf){ 0 });
+    struct listener *l = listen_on((struct listen_conf){0});
     struct peer c;
 
     (void)state;
-    peer_connect_with(&c, (struct connect_conf){ .host = "localhost", .port = listener_port(l) });
+    peer_connect_with(&c, (struct connect_conf){.host = "localhost", .port = listener_port(l)});
     RUN_UNTIL(c.connected || c.failed);
     assert_true(c.connected); /* also where ::1 comes first and refuses */
     RUN_UNTIL(n_accepted == 1);
@@ -683,22 +684,22 @@ static void test_name_without_address(void **state)
     struct peer c;
 
     (void)state;
-    peer_connect_with(&c, (struct connect_conf){ .host = "no-such-host.invalid", .port = 1 });
+    peer_connect_with(&c, (struct connect_conf){.host = "no-such-host.invalid", .port = 1});
     RUN_UNTIL(c.failed);
     assert_int_equal(c.why, RC_UNAVAILABLE);
 }
 
 static void test_cancelled_connection_says_nothing(void **state)
 {
-    struct listener *l = listen_on((struct listen_conf){ 0 });
-    const char *hosts[] = { "127.0.0.1", "localhost", "unix:/nonexistent" };
+    struct listener *l = listen_on((struct listen_conf){0});
+    const char *hosts[] = {"127.0.0.1", "localhost", "unix:/nonexistent"};
 
     (void)state;
     for (size_t i = 0; i < 2 * ARRAY_LEN(hosts); i++) {
         struct peer c;
 
-        peer_connect_with(&c, (struct connect_conf){ .host = hosts[i / 2],
-                                                     .port = listener_port(l) });
+        peer_connect_with(&c,
+                          (struct connect_conf){.host = hosts[i / 2], .port = listener_port(l)});
         if (i % 2)
             uv_run(loop_uv(loop), UV_RUN_NOWAIT);
         if (c.connecting)
@@ -717,7 +718,7 @@ static void test_cancelled_connection_says_nothing(void **state)
 static void test_listener_closed_inside_its_callback(void **state)
 {
     (void)state;
-    struct listener *l = listen_on((struct listen_conf){ 0 });
+    struct listener *l = listen_on((struct listen_conf){0});
     int a = raw_connect(listener_port(l)), b = raw_connect(listener_port(l));
 
     RUN_UNTIL(n_accepted >= 1);

@@ -94,7 +94,7 @@ static void test_certificate_is_as_the_network_makes_it(void **state)
 
 static void test_names_that_are_no_names(void **state)
 {
-    static const char *const names[] = { "127.0.0.1", "::1", "a,DNS:evil.example" };
+    static const char *const names[] = {"127.0.0.1", "::1", "a,DNS:evil.example"};
 
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(names); i++) {
@@ -109,8 +109,8 @@ static void test_names_that_are_no_names(void **state)
 
 static void test_files_are_private_and_of_the_known_form(void **state)
 {
-    static const char *const files[][2] = { { "cert.pem", "-----BEGIN CERTIFICATE-----\n" },
-                                            { "key.pem", "-----BEGIN EC PRIVATE KEY-----\n" } };
+    static const char *const files[][2] = {{"cert.pem", "-----BEGIN CERTIFICATE-----\n"},
+                                           {"key.pem", "-----BEGIN EC PRIVATE KEY-----\n"}};
 
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(files); i++) {
@@ -156,8 +156,10 @@ static void on_stream(struct stream *s, void *arg)
 
 static struct listener *tls_listener(int handshake_timeout_ms)
 {
-    struct listen_conf conf = { .addr = "127.0.0.1:0", .tls = server_tls, .on_stream = on_stream,
-                                .handshake_timeout_ms = handshake_timeout_ms };
+    struct listen_conf conf = {.addr = "127.0.0.1:0",
+                               .tls = server_tls,
+                               .on_stream = on_stream,
+                               .handshake_timeout_ms = handshake_timeout_ms};
 
     n_accepted = 0;
     return listener_open(loop, &conf, NULL);
@@ -165,8 +167,8 @@ static struct listener *tls_listener(int handshake_timeout_ms)
 
 static void tls_connect(struct peer *p, uint16_t port, const char *alpn)
 {
-    peer_connect_with(p, (struct connect_conf){ .host = "127.0.0.1", .port = port,
-                                                .tls = client_tls, .alpn = alpn });
+    peer_connect_with(p, (struct connect_conf){
+                             .host = "127.0.0.1", .port = port, .tls = client_tls, .alpn = alpn});
 }
 
 static void test_protocols_are_chosen(void **state)
@@ -174,13 +176,13 @@ static void test_protocols_are_chosen(void **state)
     static const struct {
         const char *offer, *chosen;
     } cases[] = {
-        { "h2", "h2" },
-        { "h2,http/1.1", "h2" },
-        { "http/1.1,h2", "h2" }, /* our order counts */
-        { "http/1.1", "http/1.1" },
-        { NULL, "" },
-        { "http/1.0", "" },
-        { "spdy/3", NULL }, /* refused */
+        {"h2", "h2"},
+        {"h2,http/1.1", "h2"},
+        {"http/1.1,h2", "h2"}, /* our order counts */
+        {"http/1.1", "http/1.1"},
+        {NULL, ""},
+        {"http/1.0", ""},
+        {"spdy/3", NULL}, /* refused */
     };
     struct listener *l = tls_listener(0);
 
@@ -258,7 +260,7 @@ static void pause_on_data(struct slice bytes, void *arg)
 
 static void test_pausing_reader_loses_nothing(void **state)
 {
-    static const struct stream_events events = { pause_on_data, NULL, peer_on_end };
+    static const struct stream_events events = {pause_on_data, NULL, peer_on_end};
     struct listener *l = tls_listener(0);
     struct blob *b = blob_new(700 * 1000);
     struct peer c;
@@ -292,8 +294,10 @@ static void test_verification_refuses_our_own_certificate(void **state)
 
     (void)state;
     assert_non_null(strict);
-    peer_connect_with(&c, (struct connect_conf){ .host = "127.0.0.1", .port = listener_port(l),
-                                                 .tls = strict, .tls_name = "me.example" });
+    peer_connect_with(&c, (struct connect_conf){.host = "127.0.0.1",
+                                                .port = listener_port(l),
+                                                .tls = strict,
+                                                .tls_name = "me.example"});
     RUN_UNTIL(c.failed || c.connected);
     assert_true(c.failed);
     RUN_UNTIL(listener_connections(l) == 0);
@@ -306,9 +310,9 @@ static void test_verification_refuses_our_own_certificate(void **state)
 
 static void test_garbage_is_refused(void **state)
 {
-    static const char *const garbage[] = { "GET / HTTP/1.1\r\nHost: plain\r\n\r\n",
-                                           "\x16\x03\x01\x01\x05hello, this is no handshake",
-                                           "\xff\xff\xff\xff\xff\xff\xff\xff" };
+    static const char *const garbage[] = {"GET / HTTP/1.1\r\nHost: plain\r\n\r\n",
+                                          "\x16\x03\x01\x01\x05hello, this is no handshake",
+                                          "\xff\xff\xff\xff\xff\xff\xff\xff"};
     struct listener *l = tls_listener(0);
     int64_t began = loop_now_ms(loop);
 
@@ -366,14 +370,15 @@ static void ignore_stream(struct stream *s, void *arg)
 static void test_silent_server_is_given_up(void **state)
 {
     struct stream *silent = NULL;
-    struct listen_conf conf = { .addr = "127.0.0.1:0", .on_stream = ignore_stream,
-                                .arg = &silent };
+    struct listen_conf conf = {.addr = "127.0.0.1:0", .on_stream = ignore_stream, .arg = &silent};
     struct listener *l = listener_open(loop, &conf, NULL);
     struct peer c;
 
     (void)state;
-    peer_connect_with(&c, (struct connect_conf){ .host = "127.0.0.1", .port = listener_port(l),
-                                                 .tls = client_tls, .timeout_ms = 50 });
+    peer_connect_with(&c, (struct connect_conf){.host = "127.0.0.1",
+                                                .port = listener_port(l),
+                                                .tls = client_tls,
+                                                .timeout_ms = 50});
     RUN_UNTIL(c.failed);
     assert_int_equal(c.why, RC_TIMEOUT);
     stream_close(silent);
@@ -434,8 +439,8 @@ static void relay_up(struct slice bytes, void *arg)
 
 static void relay_connected(struct stream *s, const struct err *why, void *arg)
 {
-    static const struct stream_events up = { relay_up, NULL, relay_end };
-    static const struct stream_events down = { relay_down, NULL, relay_end };
+    static const struct stream_events up = {relay_up, NULL, relay_end};
+    static const struct stream_events down = {relay_down, NULL, relay_end};
 
     (void)why, (void)arg;
     assert_non_null(s);
@@ -446,8 +451,8 @@ static void relay_connected(struct stream *s, const struct err *why, void *arg)
 
 static void relay_accept(struct stream *s, void *arg)
 {
-    struct connect_conf conf = { .host = "127.0.0.1", .port = *(uint16_t *)arg,
-                                 .on_done = relay_connected };
+    struct connect_conf conf = {
+        .host = "127.0.0.1", .port = *(uint16_t *)arg, .on_done = relay_connected};
 
     relay.client = s;
     stream_connect(loop, &conf);
@@ -455,10 +460,9 @@ static void relay_accept(struct stream *s, void *arg)
 
 static struct listener *relay_open(uint16_t *to_port, size_t step, size_t cut)
 {
-    struct listen_conf conf = { .addr = "127.0.0.1:0", .on_stream = relay_accept,
-                                .arg = to_port };
+    struct listen_conf conf = {.addr = "127.0.0.1:0", .on_stream = relay_accept, .arg = to_port};
 
-    relay = (struct relay){ .step = step, .cut = cut };
+    relay = (struct relay){.step = step, .cut = cut};
     buf_init(&relay.up, 1 << 20);
     return listener_open(loop, &conf, NULL);
 }
