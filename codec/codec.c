@@ -292,7 +292,7 @@ static void on_died(const struct msg_died *m, void *arg)
     if (!p)
         return;
     describe_death(m->status, &err);
-    if (!p->must_die && WIFSIGNALED(m->status)) {
+    if (!p->must_die && m->status != 0) {
         c->stats.children_crashed++;
         log_peer(p->session ? &p->session->log : &c->log, "child %d: %s", m->pid, err.text);
     }
