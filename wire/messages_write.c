@@ -230,14 +230,12 @@ static void fill_data(Net__TranscodeData *pb, Net__TranscodedSegmentData rows[MA
     pb->segments = list;
 }
 
-void transcode_result_encode(const struct transcode_result *m, struct buf *out)
+static void encode_outcome(const struct transcode_result *m, struct buf *out)
 {
     Net__TranscodeResult pb = NET__TRANSCODE_RESULT__INIT;
     Net__TranscodeData data;
     Net__TranscodedSegmentData rows[MAX_PROFILES], *list[MAX_PROFILES];
-    struct pb_info info;
 
-    pb.seq = m->seq;
     if (m->error) {
         pb.result_case = NET__TRANSCODE_RESULT__RESULT_ERROR;
         pb.error = text(m->error);
@@ -246,9 +244,20 @@ void transcode_result_encode(const struct transcode_result *m, struct buf *out)
         fill_data(&data, rows, list, m);
         pb.data = &data;
     }
+    pack(&pb.base, out);
+}
+
+/* The reference writes members of a oneof behind all other fields; so do we, in two parts. */
+void transcode_result_encode(const struct transcode_result *m, struct buf *out)
+{
+    Net__TranscodeResult pb = NET__TRANSCODE_RESULT__INIT;
+    struct pb_info info;
+
+    pb.seq = m->seq;
     if (m->has_info)
         pb.info = fill_info(&info, &m->info);
     pack(&pb.base, out);
+    encode_outcome(m, out);
 }
 
 void register_request_encode(const struct register_request *m, struct buf *out)

@@ -1,6 +1,5 @@
 #include "wire/profiles.h"
 
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -121,7 +120,7 @@ static enum rc read_gop(json_t *v, void *out, int64_t max_s, struct err *err)
     if (*end || !(s >= 0 && s <= (double)max_s))
         return err_set(err, RC_BAD_INPUT, "\"%.60s\" is neither \"intra\" nor 0 to %lld seconds",
                        text, (long long)max_s);
-    *(int32_t *)out = (int32_t)lround(s * 1000);
+    *(int32_t *)out = (int32_t)(s * 1000 + 0.5);
     return RC_OK;
 }
 
@@ -174,12 +173,13 @@ static enum rc profile_read(json_t *object, struct profile *p, struct err *err)
     return rc;
 }
 
+/* "source" is the publisher's own in every playlist. */
 static bool is_taken(const struct profile *list, size_t n, const char *name)
 {
     for (size_t i = 0; i < n; i++)
         if (strcmp(list[i].name, name) == 0)
             return true;
-    return false;
+    return strcmp(name, "source") == 0;
 }
 
 enum rc profiles_from_json(json_t *array, struct profile out[MAX_PROFILES], size_t *n,

@@ -19,8 +19,8 @@ bool profile_preset(struct slice name, struct profile *out);
 MUST_CHECK enum rc profiles_from_option(const char *value, struct profile out[MAX_PROFILES],
                                         size_t *n, char **skipped, struct err *err);
 
-/* Fields and defaults of video.md 5.2. Two renditions of one name are refused: they would be
- * one URL. */
+/* Fields and defaults of video.md 5.2. Two renditions of one name are refused, and one that is
+ * called "source": they would be one URL. */
 MUST_CHECK enum rc profiles_from_json(json_t *array, struct profile out[MAX_PROFILES], size_t *n,
                                       struct err *err);
 

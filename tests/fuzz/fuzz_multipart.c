@@ -13,7 +13,14 @@ static void write_again(struct slice body, const struct multipart_part *parts, s
     if (memmem(body.p, body.n, boundary, strlen(boundary)))
         return;
     for (size_t i = 0; i < n; i++) {
-        multipart_part_head(out, boundary, i == 0, parts[i].headers, parts[i].n_headers);
+        struct http_header keep[MULTIPART_MAX_HEADERS];
+        size_t kept = 0;
+
+        /* A wrong length that was not believed could be right by chance in the new body. */
+        for (size_t k = 0; k < parts[i].n_headers; k++)
+            if (!slice_eq_nocase(parts[i].headers[k].name, "content-length"))
+                keep[kept++] = parts[i].headers[k];
+        multipart_part_head(out, boundary, i == 0, keep, kept);
         buf_add_slice(out, slice_sub(body, parts[i].offset, parts[i].length));
     }
     multipart_end(out, boundary);

@@ -117,6 +117,7 @@ static void json_faults_are_named(void **state)
         {"[{" SIZE ",\"name\":\"..\"}]", "\"..\""},
         {"[{" SIZE ",\"name\":\"a\\u0001\"}]", "control byte"},
         {"[{" SIZE "},{" SIZE ",\"fps\":5}]", "profile 1: the name \"custom_64x36_9\" is taken"},
+        {"[{" SIZE ",\"name\":\"source\"}]", "the name \"source\" is taken"},
         {"[{" SIZE ",\"quality\":64}]", "\"quality\""},
     };
     struct profile p[MAX_PROFILES];
