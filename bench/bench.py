@@ -303,8 +303,10 @@ def cost_of_publishers(server, pid, file, count, seconds):
 
 
 def media_kept(g):
-    """Bytes of media that playlists hold, by the gateway's own count."""
-    return g.metric("leat_media_bytes")
+    """Bytes of media: what playlists hold by the gateway's own count, and the segments being
+    filled, half full on average."""
+    filling = sum(s["source"]["bitrate"] for s in g.status()["streams"]) / 8
+    return g.metric("leat_media_bytes") + filling
 
 
 def publishers(folder, clips):

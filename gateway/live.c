@@ -304,6 +304,16 @@ static void start_timeline(struct live *l)
     l->timeline = timeline_new(&conf, l->last_dts, &sink);
 }
 
+static void start_segmenter(struct live *l)
+{
+    const struct segmenter_conf conf = {.target = SEGMENT_TARGET_TICKS,
+                                        .hash = l->routing != NULL,
+                                        .on_segment = on_segment,
+                                        .arg = l};
+
+    l->segmenter = segmenter_new(&conf);
+}
+
 static void on_publisher_track(enum track_kind kind, const struct track *t, void *arg)
 {
     struct live *l = arg;
@@ -528,12 +538,9 @@ static void set_need(struct live *l)
 struct live *live_new(struct gateway *g, const struct stream_name *name, enum ingest ingest,
                       const struct profile *profiles, size_t n_profiles, enum container container)
 {
-    const struct segmenter_conf seg = {.target = SEGMENT_TARGET_TICKS, .on_segment = on_segment};
     struct live *l = xcalloc(1, sizeof(*l));
-    struct segmenter_conf conf = seg;
 
     replace_ended(g, name->name);
-    conf.arg = l;
     l->g = g;
     l->ingest = ingest;
     snprintf(l->name, sizeof(l->name), "%s", name->name);
@@ -542,14 +549,14 @@ struct live *live_new(struct gateway *g, const struct stream_name *name, enum in
     l->since_ms = clock_wall_ms();
     l->last_push_seq = -1;
     l->timer = timer_new(g->loop, on_timer, l);
-    l->segmenter = segmenter_new(&conf);
     l->queue = queue_new(g->loop, on_result, l);
     list_init(&l->viewers);
+    list_init(&l->waiters);
     set_profiles(l, profiles, n_profiles, container);
     set_need(l);
-    list_init(&l->waiters);
-    start_timeline(l);
     start_routing(l);
+    start_segmenter(l);
+    start_timeline(l);
     l->reading = true;
     store_get(g->store, SPACE_NUMBERS, slice_str(l->name), on_numbers, l);
     map_put(g->lives, slice_str(l->name), l);

@@ -72,6 +72,8 @@ void segmenter_track(struct segmenter *s, enum track_kind kind, const struct tra
 /* Hashing follows the muxer, so no call ever runs over a whole segment. */
 static void hash_what_is_new(struct segmenter *s)
 {
+    if (!s->conf.hash)
+        return;
     keccak_add(&s->hash, slice_skip(buf_slice(&s->bytes), s->hashed));
     s->hashed = s->bytes.n;
 }

@@ -13,6 +13,7 @@ struct segmenter;
 
 struct segmenter_conf {
     int64_t target;             /* 90 kHz: 2 s */
+    bool hash;                  /* keccak of the bytes: only what goes to orchestrators needs it */
     /* TAKES the reference. Called inside segmenter_frame for the frame that closes it. msn and
      * seq are the callee's to set. */
     void (*on_segment)(struct segment *TAKES s, void *arg);

@@ -4,6 +4,7 @@
  * reference's rule chooses), reads the options, makes the data directory, starts the role and
  * its admin server, and runs the loop until a signal. What a role is stands in role.h. */
 #include <errno.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,7 +21,7 @@
 
 extern char **environ;
 
-enum { EXIT_START_FAILED = 2, DEBUG_VERBOSITY = 5 };
+enum { EXIT_START_FAILED = 2, DEBUG_VERBOSITY = 5, MEDIA_PIECE_BYTES = 64 * 1024 };
 
 static const struct role *const roles[] = {&role_gateway, &role_orchestrator, &role_transcoder,
                                            &role_up};
@@ -150,6 +151,9 @@ static int run(struct node *n)
     struct err err = {0};
 
     signal(SIGPIPE, SIG_IGN);
+    /* Media comes and goes in pieces of this size: mapped one by one they leave no holes, and
+     * what playlists drop goes back to the system. glibc would raise the threshold by itself. */
+    mallopt(M_MMAP_THRESHOLD, MEDIA_PIECE_BYTES);
     n->loop = loop_new();
     loop_on_signal(n->loop, SIGTERM, on_signal, n);
     loop_on_signal(n->loop, SIGINT, on_signal, n);

@@ -6,7 +6,8 @@
 #include "base/buf.h"
 #include "output/playback.h"
 
-enum { PLAYLIST_KEPT = 3 * HLS_WINDOW };   /* listed, and fetchable after leaving the window */
+/* Listed, and fetchable after leaving the window for its length and their own (HLS 6.2.2). */
+enum { PLAYLIST_KEPT = 2 * HLS_WINDOW + 1 };
 
 struct entry {
     int64_t msn, url_seq;
