@@ -41,6 +41,7 @@ struct publish {
     struct tag *tags;
     size_t n_tags, cap_tags;
     bool loops, tells_times;
+    const char *size;           /* of the test picture; NULL: leat-codec's own */
     struct publisher *publishers;
     size_t count, ended;
     struct timer *tick;
@@ -242,7 +243,7 @@ static void on_ready_for_picture(void *arg)
     struct publisher *one = arg;
     struct publish *p = one->all;
     char *program = process_sibling("leat-codec");
-    const char *const argv[] = {program, "picture", NULL};
+    const char *const argv[] = {program, "picture", p->size ? "-size" : NULL, p->size, NULL};
     const struct process_conf conf = {.argv = argv,
                                       .pass_fd = -1,
                                       .on_line = on_picture_line,
@@ -322,7 +323,7 @@ static int run(struct publish *p, const char *file, const char *url)
 static int usage(int status)
 {
     printf("leat publish [-loop] [-count N] [-times] FILE.flv rtmp://HOST[:PORT]/live/NAME\n"
-           "leat publish -picture rtmp://HOST[:PORT]/live/NAME\n\n"
+           "leat publish -picture [-size WxH] rtmp://HOST[:PORT]/live/NAME\n\n"
            "Sends an FLV file (H.264, AAC) or a moving test picture, in real time.\n"
            "  -loop     begin again at the end\n"
            "  -count N  N publishers at once, to NAME0, NAME1, ...\n"
@@ -348,6 +349,8 @@ int command_publish(int argc, char **argv)
             p.loops = true;
         else if (strcmp(arg, "-times") == 0)
             p.tells_times = true;
+        else if (strcmp(arg, "-size") == 0 && i + 1 < argc)
+            p.size = argv[++i];
         else if (strcmp(arg, "-count") == 0 && i + 1 < argc &&
                  slice_u64(slice_str(argv[++i]), MAX_PUBLISHERS, &count) && count)
             p.count = count;

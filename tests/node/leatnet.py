@@ -386,7 +386,7 @@ class Network:
 
     def gateway(self, *orchestrators, flags=(), ladder=LADDER, **more):
         addresses = ",".join(o.service for o in orchestrators)
-        flags = ["-orchAddr", addresses, "-transcodingOptions", ladder, *flags]
+        flags = [*(["-orchAddr", addresses] if addresses else []), "-transcodingOptions", ladder, *flags]
         return self.add(Gateway(self.folder, flags, **more)).wait_alive()
 
     def viewer(self, gateway, **more):
