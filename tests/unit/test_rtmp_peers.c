@@ -177,7 +177,8 @@ static char *packets_of_clip;
 static char *packets_of(const char *path)
 {
     char *command = xasprintf("ffprobe -v error -show_entries packet=stream_index,pts,dts,size,"
-                              "flags -of csv=p=0:s='|' %s | sed 's/K_*$/1/; s/__*$/0/'", path);
+                              "flags -of csv=p=0:s='|' %s | sed 's/K_*$/1/; s/__*$/0/'",
+                              path);
     FILE *f = popen(command, "r");
     struct buf b;
     uint8_t piece[4096];
@@ -193,11 +194,13 @@ static char *packets_of(const char *path)
 
 static int make_clip(void **state)
 {
+    int fd = mkstemp(clip);
     char *command = xasprintf(
         "ffmpeg -v error -y -f lavfi -i testsrc2=s=128x96:r=30 -f lavfi -i sine=r=44100 -t 2 -c:v "
         "libx264 -preset veryfast -g 20 -bf 2 -c:a aac -f flv -flvflags no_duration_filesize %s",
-        mktemp(clip));
+        clip);
 
+    close(fd);
     assert_int_equal(system(command), 0);
     free(command);
     snprintf(copy, sizeof(copy), "%s.flv", clip);
@@ -218,8 +221,8 @@ static int remove_clip(void **state)
 static void ffmpeg_publishes(void **state)
 {
     char *command = xasprintf("exec ffmpeg -v warning -i %s -c copy -f flv "
-                              "'rtmp://%s/live/demo/k%%C3%%A9y?user=u'", clip,
-                              rtmp_server_addr(server));
+                              "'rtmp://%s/live/demo/k%%C3%%A9y?user=u'",
+                              clip, rtmp_server_addr(server));
 
     assert_int_equal(run(command), 0);
     RUN_UNTIL(ended);
@@ -232,7 +235,8 @@ static void ffmpeg_publishes(void **state)
 static void a_killed_ffmpeg_says_no_goodbye(void **state)
 {
     char *command = xasprintf("exec ffmpeg -v error -re -stream_loop -1 -i %s -c copy -f flv "
-                              "rtmp://%s/live/demo", clip, rtmp_server_addr(server));
+                              "rtmp://%s/live/demo",
+                              clip, rtmp_server_addr(server));
     struct process *p = start(command);
 
     RUN_UNTIL(lines.n > 0);
@@ -260,8 +264,10 @@ static void ffmpeg_hears_why_it_is_refused(void **state)
 
 static void another_codec_is_refused_by_name(void **state)
 {
-    char *command = xasprintf("exec ffmpeg -v error -f lavfi -i testsrc2=s=64x64:r=10 -t 1 -c:v flv "
-                              "-f flv rtmp://%s/live/demo", rtmp_server_addr(server));
+    char *command = xasprintf(
+        "exec ffmpeg -v error -f lavfi -i testsrc2=s=64x64:r=10 -t 1 -c:v flv "
+        "-f flv rtmp://%s/live/demo",
+        rtmp_server_addr(server));
     struct process *p = start(command);
 
     RUN_UNTIL(ended && exited);
@@ -412,7 +418,8 @@ static void play_and_compare(const char *command)
 static void ffmpeg_plays(void **state)
 {
     char *command = xasprintf("exec ffmpeg -v error -y -i rtmp://%s/live/demo -c copy -copyts "
-                              "-flvflags no_duration_filesize %s", rtmp_server_addr(server), copy);
+                              "-flvflags no_duration_filesize %s",
+                              rtmp_server_addr(server), copy);
 
     play_and_compare(command);
     free(command);
@@ -453,15 +460,14 @@ static bool drip_one(struct peer *from, struct peer *to, size_t *at)
 static void single_bytes_both_ways(void **state)
 {
     struct drip d = {.to_client = 0};
-    const struct listen_conf conf = {
-        .addr = "127.0.0.1:0", .on_stream = drip_on_stream, .arg = &d};
+    const struct listen_conf conf = {.addr = "127.0.0.1:0", .on_stream = drip_on_stream, .arg = &d};
     char *command;
     struct process *p;
 
     peer_init(&d.client);
     d.listener = listener_open(loop, &conf, NULL);
-    command = xasprintf("exec ffmpeg -v error -i %s -c copy -t 0.3 -f flv rtmp://%s/live/demo", clip,
-                        listener_addr(d.listener));
+    command = xasprintf("exec ffmpeg -v error -i %s -c copy -t 0.3 -f flv rtmp://%s/live/demo",
+                        clip, listener_addr(d.listener));
     p = start(command);
     RUN_UNTIL(d.client.connected);
     peer_connect(&d.server, port_of(rtmp_server_addr(server)));
@@ -488,7 +494,8 @@ static void single_bytes_both_ways(void **state)
 static void closing_the_server_ends_all(void **state)
 {
     char *command = xasprintf("exec ffmpeg -v quiet -re -stream_loop -1 -i %s -c copy -f flv "
-                              "rtmp://%s/live/demo", clip, rtmp_server_addr(server));
+                              "rtmp://%s/live/demo",
+                              clip, rtmp_server_addr(server));
     struct process *p = start(command);
 
     RUN_UNTIL(lines.n > 0);
