@@ -18,12 +18,13 @@ static const struct {
 
 /* The sentence and its tail, cut between two characters. Formats beside err->text first,
  * since that may be among the arguments. */
+PRINTF_LIKE(3, 0)
 static void fill(struct err *err, enum rc rc, const char *fmt, va_list ap, const char *tail)
 {
-    char text[2 * ERR_TEXT_MAX + 4] = "";
+    char text[2 * ERR_TEXT_MAX] = "";
     size_t n;
 
-    vsnprintf(text, ERR_TEXT_MAX, fmt, ap);
+    vsnprintf(text, sizeof(text), fmt, ap);
     n = strlen(text);
     snprintf(text + n, sizeof(text) - n, "%s", tail);
     n = utf8_cut(slice_str(text), ERR_TEXT_MAX - 1);

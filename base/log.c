@@ -35,25 +35,34 @@ static const struct {
     [LOG_BUG] = {"bug", "\033[1;31m"},
 };
 
+/* `parent` may be t itself, and may be full: what does not fit is cut between characters. */
+PRINTF_LIKE(3, 0)
+static void fill_tag(struct log_tag *t, const char *parent, const char *fmt, va_list ap)
+{
+    char text[2 * sizeof(t->text)];
+    size_t n = (size_t)snprintf(text, sizeof(text), "%s%s", parent, parent[0] ? " " : "");
+
+    vsnprintf(text + n, sizeof(text) - n, fmt, ap);
+    n = utf8_cut(slice_str(text), sizeof(t->text) - 1);
+    memcpy(t->text, text, n);
+    t->text[n] = '\0';
+}
+
 void log_tag(struct log_tag *t, const char *fmt, ...)
 {
     va_list ap;
 
     va_start(ap, fmt);
-    vsnprintf(t->text, sizeof(t->text), fmt, ap);
+    fill_tag(t, "", fmt, ap);
     va_end(ap);
 }
 
 void log_tag_child(struct log_tag *t, const struct log_tag *parent, const char *fmt, ...)
 {
-    size_t n = (size_t)snprintf(t->text, sizeof(t->text), "%s ", parent ? parent->text : "");
     va_list ap;
 
-    n = MIN(n, sizeof(t->text) - 1);
-    if (!parent || !parent->text[0])
-        n = 0;
     va_start(ap, fmt);
-    vsnprintf(t->text + n, sizeof(t->text) - n, fmt, ap);
+    fill_tag(t, parent ? parent->text : "", fmt, ap);
     va_end(ap);
 }
 
