@@ -11,9 +11,9 @@ enum { MAX_RATE = 96000, MIN_RATE = 7350, MAX_CONFIG_BYTES = 64 };
 
 /* The fields that ADTS and AudioSpecificConfig share. */
 struct config {
-    unsigned type;          /* audio object type of the core, 1 to 4 here */
-    int rate;               /* of the core: 1024 samples of it are a frame, also with SBR */
-    unsigned channels;      /* channel configuration, 0 to 7 used */
+    unsigned type;     /* audio object type of the core, 1 to 4 here */
+    int rate;          /* of the core: 1024 samples of it are a frame, also with SBR */
+    unsigned channels; /* channel configuration, 0 to 7 used */
 };
 
 static unsigned read_type(struct bitreader *r)
@@ -48,7 +48,7 @@ static enum rc config_parse(struct slice asc, struct config *out, struct err *er
     out->rate = read_rate(&r);
     out->channels = rb_bits(&r, 4);
     if (out->type == TYPE_SBR || out->type == TYPE_PS) {
-        (void)read_rate(&r);            /* of the extension: twice the core's, as a rule */
+        (void)read_rate(&r); /* of the extension: twice the core's, as a rule */
         out->type = read_type(&r);
     }
     bool short_frames = rb_bits(&r, 1);
@@ -100,12 +100,12 @@ bool aac_adts_header(const struct track *t, size_t n, uint8_t out[ADTS_HEADER_BY
     if (index < 0)
         return false;
     out[0] = 0xff;
-    out[1] = 0xf1;                      /* MPEG-4, no CRC */
+    out[1] = 0xf1; /* MPEG-4, no CRC */
     out[2] = (uint8_t)((c.type - 1) << 6 | (unsigned)index << 2 | c.channels >> 2);
     out[3] = (uint8_t)((c.channels & 3) << 6 | length >> 11);
     out[4] = (uint8_t)(length >> 3);
-    out[5] = (uint8_t)((length & 7) << 5 | 0x1f);   /* buffer fullness 0x7ff: variable rate */
-    out[6] = 0xfc;                                  /* and one raw frame */
+    out[5] = (uint8_t)((length & 7) << 5 | 0x1f); /* buffer fullness 0x7ff: variable rate */
+    out[6] = 0xfc;                                /* and one raw frame */
     return true;
 }
 
@@ -127,9 +127,9 @@ enum rc aac_adts_parse(struct slice in, struct adts_frame *out, struct err *err)
     unsigned sync = rb_bits(&r, 12);
 
     *out = (struct adts_frame){0};
-    rb_skip(&r, 1);                     /* MPEG-2 or -4 */
+    rb_skip(&r, 1); /* MPEG-2 or -4 */
     unsigned layer = rb_bits(&r, 2);
-    size_t header = rb_bits(&r, 1) ? ADTS_HEADER_BYTES : ADTS_HEADER_BYTES + 2;   /* CRC */
+    size_t header = rb_bits(&r, 1) ? ADTS_HEADER_BYTES : ADTS_HEADER_BYTES + 2; /* CRC */
     if (!r.failed && (sync != 0xfff || layer))
         return err_set(err, RC_BAD_INPUT, "no ADTS sync word");
     unsigned type = rb_bits(&r, 2) + 1;
@@ -138,7 +138,7 @@ enum rc aac_adts_parse(struct slice in, struct adts_frame *out, struct err *err)
     unsigned channels = rb_bits(&r, 3);
     rb_skip(&r, 4);
     size_t length = rb_bits(&r, 13);
-    rb_skip(&r, 11);                    /* buffer fullness */
+    rb_skip(&r, 11); /* buffer fullness */
     unsigned blocks = rb_bits(&r, 2);
     if (r.failed)
         return err_set(err, RC_NOT_FOUND, "ADTS header needs more bytes than %zu", in.n);

@@ -3,24 +3,25 @@
 #include "media/frame.h"
 
 enum {
-    MIN_FPS = 1, MAX_FPS = 250,     /* what a bitstream may tell and be believed */
+    MIN_FPS = 1,
+    MAX_FPS = 250, /* what a bitstream may tell and be believed */
     MAX_FPS_DEN = 10000,
-    SURE_AFTER = 8,                 /* frames on a grid before a miss is forgiven */
-    MISSES_MAX = 4,                 /* of the last 16: the rate varies */
+    SURE_AFTER = 8, /* frames on a grid before a miss is forgiven */
+    MISSES_MAX = 4, /* of the last 16: the rate varies */
     MISS_WINDOW = 0xffff,
-    DRIFT_WINDOW = 64,              /* frames: at 30 Hz, 2 ms in them are 940 ppm */
+    DRIFT_WINDOW = 64, /* frames: at 30 Hz, 2 ms in them are 940 ppm */
     WATCH_MAX = 10 * TICKS_PER_SECOND,
-    ROUNDING = 2,                   /* ticks: ours, on top of the sender's */
+    ROUNDING = 2, /* ticks: ours, on top of the sender's */
 };
 
 /* Frame rates that are worth guessing, as fractions. */
 static const struct {
     int32_t num, den;
 } rates[] = {
-    {30, 1},      {30000, 1001}, {25, 1}, {60, 1},  {60000, 1001},  {50, 1},  {24, 1},
-    {24000, 1001}, {15, 1},      {20, 1}, {48, 1},  {15000, 1001},  {10, 1},  {12, 1},
-    {25, 2},      {5, 1},        {72, 1}, {75, 1},  {90, 1},        {100, 1}, {120, 1},
-    {120000, 1001}, {144, 1},
+    {30, 1}, {30000, 1001}, {25, 1},  {60, 1},        {60000, 1001}, {50, 1},
+    {24, 1}, {24000, 1001}, {15, 1},  {20, 1},        {48, 1},       {15000, 1001},
+    {10, 1}, {12, 1},       {25, 2},  {5, 1},         {72, 1},       {75, 1},
+    {90, 1}, {100, 1},      {120, 1}, {120000, 1001}, {144, 1},
 };
 _Static_assert(ARRAY_LEN(rates) + 1 == CADENCE_GUESSES, "one guess more: the hint");
 
@@ -222,7 +223,7 @@ static int64_t follow(struct video_cadence *c, int64_t sent)
         return sent;
     }
     if (!follow_drift(c, off)) {
-        c->hint_num = 0;                /* told wrong */
+        c->hint_num = 0; /* told wrong */
         watch_start(c, sent);
         return sent;
     }
@@ -256,7 +257,7 @@ int64_t video_cadence_next(struct video_cadence *c, int64_t sent, int64_t *durat
         return pass(c, sent, duration);
     if (!c->started) {
         watch_start(c, sent);
-        if (c->hint_num)        /* believed until a frame says otherwise */
+        if (c->hint_num) /* believed until a frame says otherwise */
             take_grid(c, guessed_grid(c, 0), sent, 0);
         c->started = true;
     } else {
@@ -279,7 +280,7 @@ int64_t video_cadence_delay(struct video_cadence *c, int64_t by)
 {
     const struct grid *g = &c->grid;
 
-    if (g->num) {       /* whole periods, what rounding added or took left aside */
+    if (g->num) { /* whole periods, what rounding added or took left aside */
         int64_t places = ((by - tolerance(c)) * g->den + g->num - 1) / g->num;
 
         by = by > tolerance(c) ? div_round(places * g->num, g->den) : 0;
@@ -293,9 +294,9 @@ int64_t video_cadence_delay(struct video_cadence *c, int64_t by)
 /* ---- audio ---- */
 
 enum {
-    DRIFT_MAX = TICKS_PER_SECOND / 20,  /* 50 ms: beyond, samples are missing */
-    WINDOW = 32,                        /* frames, 0.7 s */
-    SLEW_STEP = 32,                     /* ticks a frame, 1.7 % */
+    DRIFT_MAX = TICKS_PER_SECOND / 20, /* 50 ms: beyond, samples are missing */
+    WINDOW = 32,                       /* frames, 0.7 s */
+    SLEW_STEP = 32,                    /* ticks a frame, 1.7 % */
 };
 
 void audio_cadence_init(struct audio_cadence *c, int64_t unit)

@@ -14,16 +14,16 @@
 
 /* Times at + n * num / den, rounded to whole ticks of 90 kHz. */
 struct grid {
-    int64_t num, den;           /* one period; num 0: there is no grid */
-    int64_t at, n;              /* n: the place of the last frame, kept below den */
+    int64_t num, den; /* one period; num 0: there is no grid */
+    int64_t at, n;    /* n: the place of the last frame, kept below den */
 };
 
 enum { CADENCE_GUESSES = 24 };
 
 struct guess {
-    int64_t last;               /* place of the last frame on this grid */
-    int64_t low, high;          /* distances from it, so far */
-    int single;                 /* frames one place after the one before */
+    int64_t last;      /* place of the last frame on this grid */
+    int64_t low, high; /* distances from it, so far */
+    int single;        /* frames one place after the one before */
     bool alive;
 };
 
@@ -32,13 +32,13 @@ struct video_cadence {
     int64_t hint_num, hint_den; /* period that the bitstream tells; 0: none */
     bool started;
     struct grid grid;
-    int64_t step;               /* places from frame to frame, the smaller of the last two */
+    int64_t step; /* places from frame to frame, the smaller of the last two */
     int64_t last_step;
-    int fits;                   /* frames on the grid since it was taken */
-    uint32_t misses;            /* of the last frames, newest in bit 0 */
-    int64_t drift, drift_frames;    /* how far the grid was led in this window */
+    int fits;                    /* frames on the grid since it was taken */
+    uint32_t misses;             /* of the last frames, newest in bit 0 */
+    int64_t drift, drift_frames; /* how far the grid was led in this window */
     struct guess guess[CADENCE_GUESSES];
-    int64_t first, seen;        /* of the frames that the guesses are held against */
+    int64_t first, seen; /* of the frames that the guesses are held against */
     int64_t last_sent, last_delta;
 };
 
@@ -55,8 +55,8 @@ int64_t video_cadence_delay(struct video_cadence *c, int64_t by);
 struct audio_cadence {
     int64_t unit;
     struct grid grid;
-    int64_t low, high, slew;    /* distances in this window; correction still to be made */
-    int window;                 /* frames in it */
+    int64_t low, high, slew; /* distances in this window; correction still to be made */
+    int window;              /* frames in it */
     bool started;
 };
 

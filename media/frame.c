@@ -40,7 +40,7 @@ void track_codec_string(const struct track *t, char out[CODEC_STRING_MAX])
     switch (t->codec) {
     case CODEC_NONE:
         break;
-    case CODEC_H264:    /* profile, constraints and level: bytes 1 to 3 of the avcC */
+    case CODEC_H264: /* profile, constraints and level: bytes 1 to 3 of the avcC */
         if (config.n >= 4)
             snprintf(out, CODEC_STRING_MAX, "avc1.%02x%02x%02x", config.p[1], config.p[2],
                      config.p[3]);

@@ -14,7 +14,7 @@
 
 #include "base/blob.h"
 
-enum { TICKS_PER_SECOND = 90000 };      /* all times after the timeline */
+enum { TICKS_PER_SECOND = 90000 }; /* all times after the timeline */
 enum { MAX_FRAME_BYTES = 8 * 1024 * 1024 };
 
 enum track_kind { TRACK_VIDEO, TRACK_AUDIO, TRACK_KINDS };
@@ -22,10 +22,10 @@ enum codec { CODEC_NONE, CODEC_H264, CODEC_AAC };
 
 struct frame {
     enum track_kind kind;
-    bool key;                   /* IDR picture; true for all audio */
-    bool discontinuity;         /* set by the timeline: does not continue the frame before */
-    int64_t dts, pts;           /* 90 kHz; unwrapped */
-    int64_t duration;           /* 90 kHz; 0 when not known */
+    bool key;           /* IDR picture; true for all audio */
+    bool discontinuity; /* set by the timeline: does not continue the frame before */
+    int64_t dts, pts;   /* 90 kHz; unwrapped */
+    int64_t duration;   /* 90 kHz; 0 when not known */
     struct blob *data;
 };
 
@@ -35,20 +35,23 @@ static inline struct frame frame_ref(const struct frame *f)
     r.data = blob_ref(f->data);
     return r;
 }
-static inline void frame_cleanup(struct frame *f) { blob_unref(&f->data); }
+static inline void frame_cleanup(struct frame *f)
+{
+    blob_unref(&f->data);
+}
 
 /* What a decoder must know before the first frame. Plain value with one blob reference. */
 struct track {
-    enum codec codec;           /* CODEC_NONE: the stream has no such track */
-    struct blob *config;        /* AVCDecoderConfigurationRecord; AudioSpecificConfig */
-    int width, height;          /* pixels shown, after cropping */
-    int sample_rate, channels;  /* Hz */
-    double fps;                 /* from the bitstream's timing; 0 when it tells none */
+    enum codec codec;          /* CODEC_NONE: the stream has no such track */
+    struct blob *config;       /* AVCDecoderConfigurationRecord; AudioSpecificConfig */
+    int width, height;         /* pixels shown, after cropping */
+    int sample_rate, channels; /* Hz */
+    double fps;                /* from the bitstream's timing; 0 when it tells none */
 };
 
 struct track track_ref(const struct track *t);
 void track_cleanup(struct track *t);
-bool track_same(const struct track *a, const struct track *b);  /* same codec and config bytes */
+bool track_same(const struct track *a, const struct track *b); /* same codec and config bytes */
 
 /* "avc1.64001f", "mp4a.40.2" (delivery.md b.9); empty when codec is CODEC_NONE. */
 enum { CODEC_STRING_MAX = 32 };

@@ -3,10 +3,10 @@
 #include "base/reader.h"
 
 enum {
-    MAX_SPS_BYTES = 4096,       /* all scaling lists written out stay below */
+    MAX_SPS_BYTES = 4096, /* all scaling lists written out stay below */
     MAX_AVCC_BYTES = 64 * 1024,
-    MAX_SIDE = 16384,           /* pixels; level 6.2 ends at 8192 x 4320 */
-    MAX_CPB = 32,               /* E.2.2 cpb_cnt_minus1 */
+    MAX_SIDE = 16384, /* pixels; level 6.2 ends at 8192 x 4320 */
+    MAX_CPB = 32,     /* E.2.2 cpb_cnt_minus1 */
     AVCC_HEADER = 5,
     EXTENDED_SAR = 255,
 };
@@ -42,7 +42,8 @@ static uint32_t ue_max(struct bitreader *r, uint32_t max)
 
 static bool has_chroma_fields(unsigned profile)
 {
-    static const uint8_t profiles[] = {100, 110, 122, 244, 44, 83, 86, 118, 128, 138, 139, 134, 135};
+    static const uint8_t profiles[] = {100, 110, 122, 244, 44,  83, 86,
+                                       118, 128, 138, 139, 134, 135};
 
     return memchr(profiles, (int)profile, sizeof(profiles)) != NULL;
 }
@@ -53,7 +54,7 @@ static void skip_scaling_list(struct bitreader *r, int size)
 
     for (int i = 0; i < size && !r->failed; i++) {
         if (next)
-            next = (last + rb_se(r)) & 0xff;
+            next = (int)((uint32_t)last + (uint32_t)rb_se(r)) & 0xff;
         last = next ? next : last;
     }
 }
@@ -62,10 +63,10 @@ static void read_chroma(struct bitreader *r, struct h264_sps *s)
 {
     s->chroma_format_idc = (int)ue_max(r, 3);
     if (s->chroma_format_idc == 3)
-        rb_skip(r, 1);                          /* separate colour planes */
+        rb_skip(r, 1); /* separate colour planes */
     s->bit_depth = 8 + (int)ue_max(r, 6);
-    (void)rb_ue(r);                             /* chroma's depth */
-    rb_skip(r, 1);                              /* lossless bypass */
+    (void)rb_ue(r); /* chroma's depth */
+    rb_skip(r, 1);  /* lossless bypass */
     if (!rb_bits(r, 1))
         return;
     for (int i = 0, lists = s->chroma_format_idc == 3 ? 12 : 8; i < lists; i++)
@@ -97,8 +98,8 @@ static void read_size(struct bitreader *r, struct h264_sps *s)
     uint32_t unit_y = (s->chroma_format_idc == 1 ? 2 : 1) * (frames_only ? 1 : 2);
 
     if (!frames_only)
-        rb_skip(r, 1);                          /* adaptive frame and field */
-    rb_skip(r, 1);                              /* direct inference */
+        rb_skip(r, 1); /* adaptive frame and field */
+    rb_skip(r, 1);     /* direct inference */
     if (rb_bits(r, 1))
         for (int i = 0; i < 4; i++)
             crop[i] = ue_max(r, MAX_SIDE);
@@ -124,9 +125,9 @@ static void read_timing(struct bitreader *r, struct h264_sps *s)
 {
     uint32_t tick = rb_bits(r, 32), scale = rb_bits(r, 32);
 
-    rb_skip(r, 1);                              /* fixed rate: said wrongly too often to rely on */
+    rb_skip(r, 1); /* fixed rate: said wrongly too often to rely on */
     if (tick && scale && !r->failed)
-        s->fps = (double)scale / 2 / tick;      /* a tick is a field */
+        s->fps = (double)scale / 2 / tick; /* a tick is a field */
 }
 
 /* E.1.1. What cannot be read here is only a hint lost, never a stream refused: encoders
@@ -135,14 +136,14 @@ static void read_vui(struct bitreader *r, struct h264_sps *s)
 {
     if (rb_bits(r, 1) && rb_bits(r, 8) == EXTENDED_SAR)
         rb_skip(r, 32);
-    if (rb_bits(r, 1))                          /* overscan */
+    if (rb_bits(r, 1)) /* overscan */
         rb_skip(r, 1);
-    if (rb_bits(r, 1)) {                        /* video signal type */
+    if (rb_bits(r, 1)) { /* video signal type */
         rb_skip(r, 4);
         if (rb_bits(r, 1))
             rb_skip(r, 24);
     }
-    if (rb_bits(r, 1)) {                        /* chroma location */
+    if (rb_bits(r, 1)) { /* chroma location */
         (void)rb_ue(r);
         (void)rb_ue(r);
     }
@@ -155,8 +156,8 @@ static void read_vui(struct bitreader *r, struct h264_sps *s)
     if (vcl_hrd)
         skip_hrd(r);
     if (nal_hrd || vcl_hrd)
-        rb_skip(r, 1);                          /* low delay */
-    rb_skip(r, 1);                              /* picture structure */
+        rb_skip(r, 1); /* low delay */
+    rb_skip(r, 1);     /* picture structure */
     if (!rb_bits(r, 1))
         return;
     rb_skip(r, 1);
@@ -180,13 +181,13 @@ enum rc h264_sps_parse(struct slice nal, struct h264_sps *out, struct err *err)
     out->profile_idc = (uint8_t)rb_bits(&r, 8);
     out->constraints = (uint8_t)rb_bits(&r, 8);
     out->level_idc = (uint8_t)rb_bits(&r, 8);
-    (void)rb_ue(&r);                            /* its id */
+    (void)rb_ue(&r); /* its id */
     if (has_chroma_fields(out->profile_idc))
         read_chroma(&r, out);
-    (void)rb_ue(&r);                            /* frame number's length */
+    (void)rb_ue(&r); /* frame number's length */
     skip_picture_order(&r);
-    (void)rb_ue(&r);                            /* reference frames */
-    rb_skip(&r, 1);                             /* gaps allowed */
+    (void)rb_ue(&r); /* reference frames */
+    rb_skip(&r, 1);  /* gaps allowed */
     read_size(&r, out);
     bool has_vui = rb_bits(&r, 1);
     if (r.failed)
@@ -212,7 +213,7 @@ enum rc h264_avcc_sets(struct slice avcc, void (*fn)(struct slice nal, void *arg
     struct reader r = reader_of(avcc);
 
     rd_skip(&r, AVCC_HEADER);
-    for (int kind = 0; kind < 2; kind++) {      /* sequence sets, then picture sets */
+    for (int kind = 0; kind < 2; kind++) { /* sequence sets, then picture sets */
         unsigned n = rd_u8(&r);
 
         if (kind == 0)
@@ -278,7 +279,7 @@ enum rc h264_track_from_avcc(struct slice avcc, struct track *out, struct err *e
         .height = sps.height,
         .fps = sps.fps,
     };
-    blob_bytes(out->config)[4] |= 3;            /* a frame's NAL lengths have 4 bytes */
+    blob_bytes(out->config)[4] |= 3; /* a frame's NAL lengths have 4 bytes */
     return RC_OK;
 }
 
@@ -317,7 +318,7 @@ struct blob *h264_avcc_from_sets(const struct slice *sps, size_t n_sps, const st
     buf_u8(&b, first.profile_idc);
     buf_u8(&b, first.constraints);
     buf_u8(&b, first.level_idc);
-    buf_u8(&b, 0xff);                           /* lengths of 4 bytes */
+    buf_u8(&b, 0xff); /* lengths of 4 bytes */
     buf_u8(&b, (uint8_t)(0xe0 | n_sps));
     put_sets(&b, sps, n_sps);
     buf_u8(&b, (uint8_t)n_pps);
@@ -387,7 +388,7 @@ bool h264_next_annexb(struct slice *s, struct slice *nal)
         const uint8_t *next = find_start_code(from, end);
         const uint8_t *to = next;
 
-        while (to > from && !to[-1])            /* a longer start code, or trailing zeros */
+        while (to > from && !to[-1]) /* a longer start code, or trailing zeros */
             to--;
         *s = slice_of(next, (size_t)(end - next));
         if (to > from) {

@@ -8,16 +8,20 @@
 #include "media/frame.h"
 
 enum h264_nal {
-    H264_NAL_SLICE = 1, H264_NAL_IDR = 5, H264_NAL_SEI = 6, H264_NAL_SPS = 7, H264_NAL_PPS = 8,
+    H264_NAL_SLICE = 1,
+    H264_NAL_IDR = 5,
+    H264_NAL_SEI = 6,
+    H264_NAL_SPS = 7,
+    H264_NAL_PPS = 8,
     H264_NAL_AUD = 9
 };
 
 struct h264_sps {
     uint8_t profile_idc, constraints, level_idc;
-    int width, height;               /* after cropping */
+    int width, height; /* after cropping */
     int chroma_format_idc, bit_depth;
-    double fps;                      /* 0 when VUI tells none */
-    int max_reorder_frames;          /* -1 when not told */
+    double fps;             /* 0 when VUI tells none */
+    int max_reorder_frames; /* -1 when not told */
 };
 
 MUST_CHECK enum rc h264_sps_parse(struct slice nal, struct h264_sps *out, struct err *err);

@@ -8,9 +8,9 @@
 
 enum {
     JUMP_AHEAD = 10 * TICKS_PER_SECOND,
-    JUMP_BACK = TICKS_PER_SECOND,           /* less is a repeat */
-    MAX_REORDER = 10 * TICKS_PER_SECOND,    /* pts - dts beyond is garbage */
-    MAX_LAG = TICKS_PER_SECOND,             /* dts - pts likewise */
+    JUMP_BACK = TICKS_PER_SECOND,        /* less is a repeat */
+    MAX_REORDER = 10 * TICKS_PER_SECOND, /* pts - dts beyond is garbage */
+    MAX_LAG = TICKS_PER_SECOND,          /* dts - pts likewise */
     MAX_NOMINAL = TICKS_PER_SECOND,
     NOMINAL_VIDEO = TICKS_PER_SECOND / 30,
     NOMINAL_AUDIO = TICKS_PER_SECOND * AAC_FRAME_SAMPLES / 48000,
@@ -20,13 +20,13 @@ enum {
 struct lane {
     struct track track;
     bool seen;
-    int64_t raw;            /* counter of the last frame, as sent */
-    int64_t in;             /* the same, unwrapped, in ticks */
-    int64_t offset;         /* in + offset is the time on our clock */
-    int epoch;              /* lanes of one epoch share their offset */
-    int64_t lag;            /* video: dts are this much earlier than sent, so that pts >= dts */
-    int64_t last;           /* dts given last */
-    int64_t nominal;        /* ticks from frame to frame, about */
+    int64_t raw;     /* counter of the last frame, as sent */
+    int64_t in;      /* the same, unwrapped, in ticks */
+    int64_t offset;  /* in + offset is the time on our clock */
+    int epoch;       /* lanes of one epoch share their offset */
+    int64_t lag;     /* video: dts are this much earlier than sent, so that pts >= dts */
+    int64_t last;    /* dts given last */
+    int64_t nominal; /* ticks from frame to frame, about */
     int64_t wraps;
     struct video_cadence video;
     struct audio_cadence audio;
@@ -34,12 +34,12 @@ struct lane {
 
 struct timeline {
     struct timeline_conf conf;
-    int64_t scale;          /* ticks of 90 kHz in one of the sender's */
+    int64_t scale; /* ticks of 90 kHz in one of the sender's */
     int64_t start;
     struct frame_sink out;
     struct lane lane[TRACK_KINDS];
     int epochs;
-    bool holding;           /* a frame that seems to jump waits for a second opinion */
+    bool holding; /* a frame that seems to jump waits for a second opinion */
     struct frame held;
     struct timeline_stats stats;
 };
@@ -285,8 +285,7 @@ static bool can_join(struct timeline *t, const struct lane *l, const struct lane
 {
     int64_t d = counter_diff(t, f->dts, other->raw);
 
-    return other->seen && is_near(d) &&
-           (!l->seen || other->in + other->offset + d > l->last);
+    return other->seen && is_near(d) && (!l->seen || other->in + other->offset + d > l->last);
 }
 
 void timeline_frame(struct timeline *t, const struct frame *sent)

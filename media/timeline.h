@@ -23,8 +23,8 @@
 struct timeline;
 
 struct timeline_conf {
-    int64_t in_rate;       /* ticks a second of what comes in: 1000 (RTMP) or 90000 (TS) */
-    int in_bits;           /* the counter wraps at 2^in_bits: 32 or 33 */
+    int64_t in_rate; /* ticks a second of what comes in: 1000 (RTMP) or 90000 (TS) */
+    int in_bits;     /* the counter wraps at 2^in_bits: 32 or 33 */
 };
 
 /* start: 90 kHz time that the first frame gets (a publisher that returns goes on where the
@@ -33,7 +33,7 @@ struct timeline *timeline_new(const struct timeline_conf *conf, int64_t start,
                               const struct frame_sink *out);
 void timeline_track(struct timeline *t, enum track_kind kind, const struct track *track);
 void timeline_frame(struct timeline *t, const struct frame *f);
-void timeline_flush(struct timeline *t);          /* hands out what it still holds */
+void timeline_flush(struct timeline *t); /* hands out what it still holds */
 void timeline_free(struct timeline *t);
 
 struct timeline_stats {

@@ -7,26 +7,26 @@
 #include "media/ts/ts_int.h"
 
 enum {
-    HUNT_MAX = 64 * 1024,       /* bytes without a packet before we give up */
-    HUNT_PACKETS = 3,           /* sync bytes in step that make a stream */
-    MAX_SECTION = 1024,         /* PAT and PMT, 2.4.4.5 */
+    HUNT_MAX = 64 * 1024, /* bytes without a packet before we give up */
+    HUNT_PACKETS = 3,     /* sync bytes in step that make a stream */
+    MAX_SECTION = 1024,   /* PAT and PMT, 2.4.4.5 */
     MAX_PES = MAX_FRAME_BYTES + 64 * 1024,
-    MAX_STREAMS = 64,           /* of one programme that we look at */
-    PES_START = 6,              /* prefix, id, length */
+    MAX_STREAMS = 64, /* of one programme that we look at */
+    PES_START = 6,    /* prefix, id, length */
 };
 
 /* A PID whose payload is sections. */
 struct table {
     unsigned pid;
-    int cc;                     /* of the last packet; -1 before one came */
-    struct buf bytes;           /* being collected */
+    int cc;           /* of the last packet; -1 before one came */
+    struct buf bytes; /* being collected */
     bool collecting;
-    struct buf known;           /* the section in force: the same again costs a compare */
+    struct buf known; /* the section in force: the same again costs a compare */
 };
 
 /* A PID whose payload is PES. */
 struct stream {
-    unsigned pid;               /* 0: none */
+    unsigned pid; /* 0: none */
     int cc;
     bool collecting;
     struct buf bytes;
@@ -37,8 +37,8 @@ struct stream {
 struct ts_demux {
     struct frame_sink sink;
     bool synced, was_synced;
-    struct buf hold;            /* synced: the start of a packet; else: bytes being searched */
-    size_t searched;            /* of hold, without success */
+    struct buf hold; /* synced: the start of a packet; else: bytes being searched */
+    size_t searched; /* of hold, without success */
     struct table pat, pmt;
     struct stream stream[TRACK_KINDS];
 };
@@ -156,7 +156,7 @@ static void pes_finish(struct stream *s)
         return;
     s->collecting = false;
     size_t length = whole.n < PES_START ? 0 : pes_length(&s->bytes);
-    if (!buf_ok(&s->bytes) || whole.n < length) {       /* its end never came */
+    if (!buf_ok(&s->bytes) || whole.n < length) { /* its end never came */
         ts_es_lost(&s->es);
     } else if (pes_parse(length ? slice_sub(whole, 0, length) : whole, &pes)) {
         note_times(&s->seen, &pes);
@@ -186,7 +186,7 @@ static void stream_payload(struct stream *s, bool start, struct slice payload)
     if (s->bytes.n >= PES_START) {
         size_t length = pes_length(&s->bytes);
 
-        if (length && s->bytes.n >= length)             /* known to be whole: do not wait */
+        if (length && s->bytes.n >= length) /* known to be whole: do not wait */
             pes_finish(s);
     }
 }
@@ -195,8 +195,8 @@ static void stream_payload(struct stream *s, bool start, struct slice payload)
 
 static bool is_video(unsigned type)
 {
-    static const uint8_t types[] = {0x01, 0x02, 0x10, TS_TYPE_H264, 0x20, 0x21, TS_TYPE_HEVC,
-                                    0x33, 0x42, 0xd1, 0xea};
+    static const uint8_t types[] = {0x01,         0x02, 0x10, TS_TYPE_H264, 0x20, 0x21,
+                                    TS_TYPE_HEVC, 0x33, 0x42, 0xd1,         0xea};
 
     return memchr(types, (int)type, sizeof(types)) != NULL;
 }
@@ -240,7 +240,7 @@ static void read_pmt(struct ts_demux *d, struct reader r)
 {
     struct choice best[TRACK_KINDS] = {{0}};
 
-    rd_skip(&r, 2);                                     /* PCR PID: we do not run a clock */
+    rd_skip(&r, 2); /* PCR PID: we do not run a clock */
     rd_skip(&r, rd_be16(&r) & 0xfff);
     for (int n = 0; r.left >= 5 && n < MAX_STREAMS; n++) {
         unsigned type = rd_u8(&r), pid = rd_be16(&r) & 0x1fff;
@@ -259,7 +259,7 @@ static void read_pat(struct ts_demux *d, struct reader r)
         unsigned programme = rd_be16(&r), pid = rd_be16(&r) & 0x1fff;
 
         if (!programme)
-            continue;                                   /* the network's own table */
+            continue; /* the network's own table */
         if (pid != d->pmt.pid) {
             table_cleanup(&d->pmt);
             table_init(&d->pmt, pid);
@@ -275,7 +275,7 @@ static void read_section(struct ts_demux *d, struct table *t, struct slice secti
     if (slice_eq(section, buf_slice(&t->known)) || ts_crc(section))
         return;
     unsigned table_id = rd_u8(&r);
-    rd_skip(&r, 4);                                     /* length, programme or network */
+    rd_skip(&r, 4); /* length, programme or network */
     bool in_force = rd_u8(&r) & 1;
     unsigned number = rd_be16(&r) >> 8;
     if (r.failed || !in_force || number || table_id != (t == &d->pat ? 0 : 2))
@@ -355,7 +355,7 @@ static bool packet_parse(const uint8_t *p, struct packet *out)
         .pid = a & 0x1fff,
         .cc = b & 15,
         .start = a & 0x4000,
-        .broken = (a & 0x8000) || b >> 6,               /* damaged on its way, or scrambled */
+        .broken = (a & 0x8000) || b >> 6, /* damaged on its way, or scrambled */
     };
     if (b & 0x20) {
         struct reader field = reader_of(rd_bytes(&r, rd_u8(&r)));

@@ -18,15 +18,15 @@ void ts_demux_free(struct ts_demux *d);
 
 /* RC_BAD_INPUT when 64 KiB in a row hold no MPEG-TS, with what was found instead. */
 MUST_CHECK enum rc ts_demux_feed(struct ts_demux *d, struct slice bytes, struct err *err);
-void ts_demux_flush(struct ts_demux *d);              /* end of input: the last frame */
+void ts_demux_flush(struct ts_demux *d); /* end of input: the last frame */
 
 /* One look at a whole segment, for pushes: what is in it, without keeping frames. */
 struct ts_probe {
-    bool has_video, has_audio;          /* declared in the PMT */
-    char video_codec[16];               /* "h264", "hevc", or "type 0x.." for an unknown one */
-    struct track video, audio;          /* codec NONE when no parameter set was found */
+    bool has_video, has_audio; /* declared in the PMT */
+    char video_codec[16];      /* "h264", "hevc", or "type 0x.." for an unknown one */
+    struct track video, audio; /* codec NONE when no parameter set was found */
     int video_frames, key_frames, audio_frames;
-    int64_t first_pts, duration;        /* 90 kHz of the video, else audio; -1 without frames */
+    int64_t first_pts, duration; /* 90 kHz of the video, else audio; -1 without frames */
     int64_t first_video_pts;
 };
 MUST_CHECK enum rc ts_probe(struct slice segment, struct ts_probe *out, struct err *err);

@@ -4,7 +4,7 @@
 #include "media/ts/ts_int.h"
 
 enum {
-    MAX_SETS = 32,              /* of a kind; avcC counts SPS in 5 bits */
+    MAX_SETS = 32, /* of a kind; avcC counts SPS in 5 bits */
     MAX_SETS_BYTES = 32 * 1024,
 };
 
@@ -260,7 +260,7 @@ static void audio_pes(struct ts_es *es, const struct ts_pes *pes)
         enum rc rc = aac_adts_parse(rest, &a, NULL);
 
         if (rc == RC_NOT_FOUND && sure)
-            break;                      /* the next PES has its end */
+            break; /* the next PES has its end */
         if (rc != RC_OK || (!sure && !confirmed(rest, &a))) {
             sure = false;
             at += to_next_sync(rest);

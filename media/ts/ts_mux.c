@@ -14,50 +14,50 @@ enum { PID_PMT = 0x1000, PID_VIDEO = 0x100, PID_AUDIO = 0x101, PROGRAMME = 1 };
  * 700 ms as FFmpeg's muxer. */
 enum { PCR_LEAD = 63000 };
 enum {
-    PCR_STEP = 8100,                    /* 90 ms: 13818-1 2.7.2 allows 100 */
+    PCR_STEP = 8100,                     /* 90 ms: 13818-1 2.7.2 allows 100 */
     PCR_GAP_MAX = 10 * TICKS_PER_SECOND, /* beyond, the source jumped and nothing is filled in */
 };
 enum {
-    GROUP_MAX = TICKS_PER_SECOND / 5,       /* audio in one PES, beside video */
+    GROUP_MAX = TICKS_PER_SECOND / 5,        /* audio in one PES, beside video */
     GROUP_MAX_CLOCK = TICKS_PER_SECOND / 10, /* and where it carries the PCR */
-    GROUP_BYTES = 48 * 1024,                /* a PES says its length in 16 bits */
-    GROUP_TOLERANCE = 2,                    /* ticks: rounding of 1024 / 44100 s */
+    GROUP_BYTES = 48 * 1024,                 /* a PES says its length in 16 bits */
+    GROUP_TOLERANCE = 2,                     /* ticks: rounding of 1024 / 44100 s */
 };
-enum { AF_FLAGS = 2, AF_PCR = 8 };          /* adaptation field with its length byte */
+enum { AF_FLAGS = 2, AF_PCR = 8 }; /* adaptation field with its length byte */
 enum { FLAG_DISCONTINUITY = 0x80, FLAG_RANDOM_ACCESS = 0x40, FLAG_PCR = 0x10 };
 
 static const uint8_t start_code[4] = {0, 0, 0, 1};
-static const uint8_t delimiter[6] = {0, 0, 0, 1, H264_NAL_AUD, 0xf0};   /* any slice type */
+static const uint8_t delimiter[6] = {0, 0, 0, 1, H264_NAL_AUD, 0xf0}; /* any slice type */
 
 /* AAC frames that wait to share a PES. */
 struct group {
-    struct buf bytes;           /* with ADTS headers */
-    int64_t start;              /* time of the first */
+    struct buf bytes; /* with ADTS headers */
+    int64_t start;    /* time of the first */
     int count;
 };
 
 struct ts_mux {
     struct track track[TRACK_KINDS], next[TRACK_KINDS];
-    bool changed;               /* next differs from track */
+    bool changed; /* next differs from track */
     uint8_t pat[TS_PACKET], pmt[TS_PACKET];
-    uint8_t version;            /* of the PMT, 5 bits */
+    uint8_t version; /* of the PMT, 5 bits */
     uint8_t table_cc, cc[TRACK_KINDS];
-    struct buf sets;            /* SPS and PPS of the video track in Annex B */
+    struct buf sets; /* SPS and PPS of the video track in Annex B */
     struct group group;
 
-    enum track_kind clock;      /* the track that carries the PCR */
+    enum track_kind clock; /* the track that carries the PCR */
     bool clock_runs, discontinuity;
-    int64_t clock_at;           /* dts that the last PCR stood for */
+    int64_t clock_at; /* dts that the last PCR stood for */
 };
 
 struct ts_mux *ts_mux_new(void)
 {
     struct ts_mux *m = xcalloc(1, sizeof(*m));
 
-    buf_init(&m->sets, SIZE_MAX);       /* bounded by the track's config */
+    buf_init(&m->sets, SIZE_MAX); /* bounded by the track's config */
     buf_init(&m->group.bytes, GROUP_BYTES);
     m->changed = true;
-    m->version = 31;                    /* the first PMT has 0 */
+    m->version = 31; /* the first PMT has 0 */
     return m;
 }
 
@@ -99,7 +99,7 @@ static void table_packet(uint8_t *packet, unsigned pid, unsigned table_id, struc
     packet[0] = TS_SYNC;
     put_be16(packet + 1, 0x4000 | pid);
     packet[3] = 0x10;
-    packet[4] = 0;                              /* the section starts at once */
+    packet[4] = 0; /* the section starts at once */
     section[0] = (uint8_t)table_id;
     put_be16(section + 1, 0xb000 | (unsigned)(body.n + 4));
     memcpy(section + 3, body.p, body.n);
@@ -158,14 +158,14 @@ static void take_tracks(struct ts_mux *m)
     buf_clear(&m->sets);
     if (m->track[TRACK_VIDEO].codec == CODEC_H264 &&
         h264_avcc_sets(blob_slice(m->track[TRACK_VIDEO].config), add_set, &m->sets, NULL) != RC_OK)
-        buf_clear(&m->sets);            /* made outside h264.c: what is in band has to do */
+        buf_clear(&m->sets); /* made outside h264.c: what is in band has to do */
     make_tables(m);
     m->changed = false;
 }
 
 void ts_mux_begin(struct ts_mux *m, struct buf *out, bool discontinuity)
 {
-    assert(!m->group.count);            /* the segment before was ended */
+    assert(!m->group.count); /* the segment before was ended */
     if (m->changed)
         take_tracks(m);
     if (discontinuity) {
@@ -181,7 +181,7 @@ void ts_mux_begin(struct ts_mux *m, struct buf *out, bool discontinuity)
 /* ---- packets ---- */
 
 struct adaptation {
-    uint8_t n;                  /* bytes wanted, its length byte too: 0, AF_FLAGS or AF_PCR */
+    uint8_t n; /* bytes wanted, its length byte too: 0, AF_FLAGS or AF_PCR */
     uint8_t flags;
     int64_t pcr;
 };
@@ -194,7 +194,7 @@ static void write_adaptation(uint8_t *p, size_t n, const struct adaptation *a)
     if (n < AF_FLAGS)
         return;
     p[1] = a->flags;
-    if (a->n == AF_PCR) {               /* 33 bits of base, 6 reserved, 9 of extension: 0 */
+    if (a->n == AF_PCR) { /* 33 bits of base, 6 reserved, 9 of extension: 0 */
         uint64_t base = (uint64_t)a->pcr & 0x1ffffffffu;
 
         p[2] = (uint8_t)(base >> 25);
@@ -209,9 +209,9 @@ static void write_adaptation(uint8_t *p, size_t n, const struct adaptation *a)
 
 /* Fills packets from the front to the back, as runs of payload come. */
 struct packer {
-    uint8_t *at;                /* where the next byte goes */
-    size_t room;                /* in this packet */
-    size_t left;                /* payload that is still to come in all */
+    uint8_t *at; /* where the next byte goes */
+    size_t room; /* in this packet */
+    size_t left; /* payload that is still to come in all */
     struct ts_mux *m;
     enum track_kind kind;
 };
@@ -219,7 +219,7 @@ struct packer {
 static void open_packet(struct packer *k, bool first, const struct adaptation *a)
 {
     size_t room = TS_PAYLOAD - a->n;
-    size_t field = k->left < room ? TS_PAYLOAD - k->left : a->n;    /* the last one is stuffed */
+    size_t field = k->left < room ? TS_PAYLOAD - k->left : a->n; /* the last one is stuffed */
     uint8_t *cc = &k->m->cc[k->kind];
 
     k->at[0] = TS_SYNC;
@@ -267,8 +267,8 @@ static size_t pes_header(uint8_t *p, unsigned stream_id, const struct frame *f, 
     p[0] = p[1] = 0;
     p[2] = 1;
     p[3] = (uint8_t)stream_id;
-    put_be16(p + 4, length > UINT16_MAX ? 0 : (unsigned)length);    /* 0: unbounded, video may */
-    p[6] = 0x84;                                                    /* data starts a unit */
+    put_be16(p + 4, length > UINT16_MAX ? 0 : (unsigned)length); /* 0: unbounded, video may */
+    p[6] = 0x84;                                                 /* data starts a unit */
     p[7] = times == 5 ? 0x80 : 0xc0;
     p[8] = (uint8_t)times;
     put_time(p + TS_PES_HEADER, times == 5 ? 2 : 3, f->pts);
@@ -380,8 +380,7 @@ static bool group_takes(const struct ts_mux *m, const struct frame *f)
     int64_t off = f->dts - g->start - aac_ticks(t, g->count);
     int64_t max = m->clock == TRACK_AUDIO ? GROUP_MAX_CLOCK : GROUP_MAX;
 
-    return off >= -GROUP_TOLERANCE && off <= GROUP_TOLERANCE &&
-           aac_ticks(t, g->count + 1) <= max &&
+    return off >= -GROUP_TOLERANCE && off <= GROUP_TOLERANCE && aac_ticks(t, g->count + 1) <= max &&
            g->bytes.n + ADTS_HEADER_BYTES + f->data->n <= GROUP_BYTES;
 }
 
@@ -390,7 +389,7 @@ static void audio_frame(struct ts_mux *m, const struct frame *f, struct buf *out
     uint8_t adts[ADTS_HEADER_BYTES];
 
     if (!aac_adts_header(&m->track[TRACK_AUDIO], f->data->n, adts))
-        return;                         /* no track, or a frame that ADTS cannot hold */
+        return; /* no track, or a frame that ADTS cannot hold */
     if (m->group.count && !group_takes(m, f))
         flush_group(m, out);
     if (!m->group.count)

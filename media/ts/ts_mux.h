@@ -27,6 +27,6 @@ void ts_mux_track(struct ts_mux *m, enum track_kind kind, const struct track *t)
 /* Starts a segment: PAT and PMT are appended to out. discontinuity sets the PCR's indicator. */
 void ts_mux_begin(struct ts_mux *m, struct buf *out, bool discontinuity);
 void ts_mux_frame(struct ts_mux *m, const struct frame *f, struct buf *out);
-void ts_mux_end(struct ts_mux *m, struct buf *out);   /* audio still being grouped */
+void ts_mux_end(struct ts_mux *m, struct buf *out); /* audio still being grouped */
 
 #endif

@@ -54,7 +54,7 @@ static void on_track(enum track_kind kind, const struct track *t, void *arg)
     struct track *to = kind == TRACK_VIDEO ? &p->video : &p->audio;
 
     if (t->codec == CODEC_NONE || to->codec != CODEC_NONE)
-        return;                         /* the first is what the segment is announced with */
+        return; /* the first is what the segment is announced with */
     *to = track_ref(t);
 }
 
@@ -112,7 +112,7 @@ static void fill(struct ts_probe *p, const struct ts_demux *d)
     if (p->has_video)
         name_video(video->type, p->video_codec);
     if (p->has_video && video->type != TS_TYPE_H264)
-        p->video_frames = video->pes;   /* not ours to read: a PES is taken for a picture */
+        p->video_frames = video->pes; /* not ours to read: a PES is taken for a picture */
     fill_times(p, video, audio);
 }
 

@@ -55,8 +55,8 @@ X264 = ["-c:v", "libx264", "-preset", "veryfast", "-pix_fmt", "yuv420p", "-force
         "expr:gte(t,n_forced*2)"]
 AAC = ["-c:a", "aac", "-b:a", "96k"]
 NO_B = ["-bf", "0"]
-IRREGULAR = ["-vf", "settb=1/1000,setpts=PTS+floor(random(1)*20)/1000/TB", "-vsync", "vfr", "-enc_time_base",
-             "1/1000"]
+IRREGULAR = ["-vf", "settb=1/1000,setpts=PTS+floor(random(1)*20)/1000/TB", "-vsync", "vfr",
+             "-enc_time_base", "1/1000"]
 
 # name: what goes into ffmpeg, but the output
 CLIPS = {
@@ -107,7 +107,8 @@ def flv_file(tags):
     out = b"FLV\1\5\0\0\0\x09\0\0\0\0"
     for kind, time, body in tags:
         time = (time % (1 << 32)).to_bytes(4, "big")
-        out += bytes([kind]) + len(body).to_bytes(3, "big") + time[1:] + time[:1] + b"\0\0\0" + body
+        out += bytes([kind]) + len(body).to_bytes(3, "big") + time[1:] + time[:1] + b"\0\0\0"
+        out += body
         out += (len(body) + 11).to_bytes(4, "big")
     return out
 
@@ -135,8 +136,8 @@ def as_avc(unit):
 def elementary(path, kind):
     """The packets' own bytes: as our frames should hold them."""
     fmt = ["-f", "h264"] if kind == "video" else ["-f", "adts"]
-    data = subprocess.run(["ffmpeg", "-v", "error", "-i", path, "-map", f"0:{kind[0]}", "-c", "copy",
-                           *fmt, "-"], capture_output=True, check=True).stdout
+    data = subprocess.run(["ffmpeg", "-v", "error", "-i", path, "-map", f"0:{kind[0]}", "-c",
+                           "copy", *fmt, "-"], capture_output=True, check=True).stdout
     at, frames = 0, []
     for p in probe_packets(path, kind):
         unit = data[at:at + p.size]

@@ -76,7 +76,7 @@ static void into_frame(const struct frame *f, void *arg)
 struct segmenter {
     struct ts_mux *mux;
     struct buf out;
-    const char *prefix;         /* "-": nowhere */
+    const char *prefix; /* "-": nowhere */
     struct track track[TRACK_KINDS];
     bool open;
     int number;
@@ -111,7 +111,7 @@ static void segment_track(enum track_kind kind, const struct track *t, void *arg
 
     if (track_same(&s->track[kind], t))
         return;
-    segment_close(s);           /* what changes, changes between segments */
+    segment_close(s); /* what changes, changes between segments */
     track_cleanup(&s->track[kind]);
     s->track[kind] = track_ref(t);
     ts_mux_track(s->mux, kind, t);
@@ -200,8 +200,8 @@ static int read_some(const char *path, const struct frame_sink *sink, size_t max
         s.flv = flv_file_new();
     else
         s.ts = ts_demux_new(sink);
-    for (size_t at = 0, n; rc == RC_OK && at < max_bytes &&
-                           (n = fread(bytes, 1, sizeof(bytes), f)) > 0; at += n)
+    for (size_t at = 0, n;
+         rc == RC_OK && at < max_bytes && (n = fread(bytes, 1, sizeof(bytes), f)) > 0; at += n)
         rc = feed(&s, slice_of(bytes, n));
     if (s.ts)
         ts_demux_flush(s.ts);
@@ -274,9 +274,10 @@ static int probe(const char *path)
     enum rc rc = ts_probe(buf_slice(&b), &p, &err);
     if (rc == RC_OK)
         printf("video %d %s %dx%d frames %d keys %d audio %d %d/%d frames %d first %" PRId64
-               " duration %" PRId64 "\n", p.has_video, p.video_codec[0] ? p.video_codec : "-",
-               p.video.width, p.video.height, p.video_frames, p.key_frames, p.has_audio,
-               p.audio.sample_rate, p.audio.channels, p.audio_frames, p.first_pts, p.duration);
+               " duration %" PRId64 "\n",
+               p.has_video, p.video_codec[0] ? p.video_codec : "-", p.video.width, p.video.height,
+               p.video_frames, p.key_frames, p.has_audio, p.audio.sample_rate, p.audio.channels,
+               p.audio_frames, p.first_pts, p.duration);
     else
         fprintf(stderr, "%s: %s\n", path, err.text);
     ts_probe_cleanup(&p);

@@ -14,10 +14,8 @@
 /* 320x240, 29.97 Hz, High with B-frames; 30 Hz, 640x360; 320x240, 25 Hz, Baseline. */
 #define AVCC_NTSC                                                                                  \
     "0164000dffe100176764000dacd94141fb011000003e90000ea600f142996001000668ebe3cb22c0fdf8f800"
-#define AVCC_HD                                                                                    \
-    "014d402affe10018674d402aeca03c0113f2e022000007d20003a9801e30632c01000468ce0fc8"
-#define AVCC_25                                                                                    \
-    "0142c00dffe100186742c00dd90141fb011000000300100000030320f142a48001000568cb83cb20"
+#define AVCC_HD "014d402affe10018674d402aeca03c0113f2e022000007d20003a9801e30632c01000468ce0fc8"
+#define AVCC_25 "0142c00dffe100186742c00dd90141fb011000000300100000030320f142a48001000568cb83cb20"
 
 static inline struct blob *from_hex(const char *hex)
 {

@@ -4,7 +4,7 @@
 #include "media/aac.h"
 
 static const struct {
-    const char *name, *asc, *codec, *header;    /* header: ADTS of a raw frame of 1 byte */
+    const char *name, *asc, *codec, *header; /* header: ADTS of a raw frame of 1 byte */
     int rate, channels;
 } configs[] = {
     {"LC 44.1 stereo", "1210", "mp4a.40.2", "fff15080011ffc", 44100, 2},
@@ -89,7 +89,7 @@ static void header_limits(void **state)
     assert_true(aac_adts_header(&t, 0x1fff - 7, header));
     assert_bytes(slice_of(header, 7), "fff15083fffffc");
     assert_false(aac_adts_header(&t, 0x1fff - 6, header));
-    assert_false(aac_adts_header(&odd, 10, header));        /* 44420 Hz has no index */
+    assert_false(aac_adts_header(&odd, 10, header)); /* 44420 Hz has no index */
     assert_false(aac_adts_header(&none, 10, header));
     track_cleanup(&t);
     track_cleanup(&odd);
@@ -158,12 +158,9 @@ static void adts_of_strangers(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(config_and_header),
-        cmocka_unit_test(config_refused),
-        cmocka_unit_test(config_too_long),
-        cmocka_unit_test(header_limits),
-        cmocka_unit_test(adts_round_trip),
-        cmocka_unit_test(adts_of_strangers),
+        cmocka_unit_test(config_and_header), cmocka_unit_test(config_refused),
+        cmocka_unit_test(config_too_long),   cmocka_unit_test(header_limits),
+        cmocka_unit_test(adts_round_trip),   cmocka_unit_test(adts_of_strangers),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

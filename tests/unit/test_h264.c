@@ -12,7 +12,8 @@ static const struct {
     {"baseline", "6742c00dd90141fb011000000300100000030320f142a480", 320, 240, 66, 1, 8, 0, 25},
     {"1080p cropped", "674d402aeca03c0113f2e022000007d20003a9801e30632c", 1920, 1080, 77, 1, 8, 2,
      60000. / 1001},
-    {"374x666", "6764001eacd9418055e6930110000003001000000303c0f162d960", 374, 666, 100, 1, 8, 2, 30},
+    {"374x666", "6764001eacd9418055e6930110000003001000000303c0f162d960", 374, 666, 100, 1, 8, 2,
+     30},
     {"HRD", "6764001eacd940b424d8088000000300800000193020007a12000f427261807c50a658", 720, 576, 100,
      1, 8, 2, 25},
     {"interlaced", "674d4028f403c0227ef01100000303e90000ea601f162ea0", 1920, 1080, 77, 1, 8, 0,
@@ -24,8 +25,8 @@ static const struct {
     {"monochrome", "67640016f3650280bfe27016c8000003000800000300f078b16cb0", 640, 360, 100, 0, 8, 2,
      15},
     {"no VUI", "6742000dda0507e4", 320, 240, 66, 1, 8, -1, 0},
-    {"colours", "6764001eacd940b0126c09a808080a000003000200000300641e2c5b2c", 704, 576, 100, 1, 8, 2,
-     25},
+    {"colours", "6764001eacd940b0126c09a808080a000003000200000300641e2c5b2c", 704, 576, 100, 1, 8,
+     2, 25},
 };
 
 static void sps_says_what_ffmpeg_reads(void **state)
@@ -80,6 +81,7 @@ static void sps_of_strangers(void **state)
     } bad[] = {
         {"empty", "", "no SPS"},
         {"a PPS", "68ebe3cb22c0", "no SPS"},
+        {"scaling list of 2^31", "6764000dad980000030007fffffff4", "breaks off"},
         {"only zeros", "6742c00d0000000000000000", "breaks off"},
         {"crop of everything", "6742000dda0507f032819740", "crops the picture to -80x240"},
         {"16400 pixels wide", "6742000dda0010047e40", "out of range"},
@@ -270,7 +272,7 @@ static void annexb_finds_all(void **state)
 
             memcpy(bytes + n, "\0\0\0\1", 4);
             n += roll(&dice, 2) ? 4 : (bytes[n + 2] = 1, 3);
-            for (size_t k = 0; k < size; k++)       /* few values: near misses are frequent */
+            for (size_t k = 0; k < size; k++) /* few values: near misses are frequent */
                 bytes[n + k] = (uint8_t)(k % 2 ? 1 + roll(&dice, 2) : roll(&dice, 2));
             bytes[n + size - 1] = 0x80;
             units[i] = slice_of(bytes + n, size);
@@ -285,7 +287,8 @@ static void annexb_finds_all(void **state)
 
 static void avc_walk(void **state)
 {
-    struct blob *b = from_hex("000000026588000000000000000141" "0000");
+    struct blob *b = from_hex("000000026588000000000000000141"
+                              "0000");
     struct blob *cut = from_hex("00000001650000000541");
     struct slice s = blob_slice(b), nal;
     bool bad = true;
@@ -295,7 +298,7 @@ static void avc_walk(void **state)
     assert_true(h264_next_avc(&s, &nal, &bad) && nal.n == 0);
     assert_true(h264_next_avc(&s, &nal, &bad));
     assert_bytes(nal, "41");
-    assert_false(h264_next_avc(&s, &nal, &bad));    /* two bytes of padding */
+    assert_false(h264_next_avc(&s, &nal, &bad)); /* two bytes of padding */
     assert_false(bad);
     s = blob_slice(cut);
     assert_true(h264_next_avc(&s, &nal, &bad));
@@ -331,8 +334,8 @@ static void normalize(void **state)
         bool idr;
 
         print_message("%s\n", cases[i].name);
-        assert_int_equal(
-            h264_normalize_avc(blob_slice(in), cases[i].length_size, &out, &idr, &err), cases[i].rc);
+        assert_int_equal(h264_normalize_avc(blob_slice(in), cases[i].length_size, &out, &idr, &err),
+                         cases[i].rc);
         assert_int_equal(idr, cases[i].idr);
         if (cases[i].out)
             assert_bytes(blob_slice(out), cases[i].out);

@@ -10,7 +10,7 @@ enum { MAX_OUT = 40000, MS = TICKS_PER_SECOND / 1000, START = 900000 };
 
 struct rig {
     struct timeline *t;
-    struct frame out[TRACK_KINDS][MAX_OUT];     /* data NULL */
+    struct frame out[TRACK_KINDS][MAX_OUT]; /* data NULL */
     int n[TRACK_KINDS], tracks[TRACK_KINDS], discontinuities[TRACK_KINDS];
     int in[TRACK_KINDS];
 };
@@ -67,7 +67,10 @@ static struct rig *rig_new(int64_t rate, int bits, double fps, int sample_rate)
 
 static void send(struct rig *r, enum track_kind kind, int64_t dts, int64_t composition)
 {
-    struct frame f = {.kind = kind, .key = true, .dts = dts, .pts = dts + composition,
+    struct frame f = {.kind = kind,
+                      .key = true,
+                      .dts = dts,
+                      .pts = dts + composition,
                       .data = blob_copy(slice_str("x"))};
 
     timeline_frame(r->t, &f);
@@ -75,8 +78,14 @@ static void send(struct rig *r, enum track_kind kind, int64_t dts, int64_t compo
     r->in[kind]++;
 }
 
-static void video(struct rig *r, int64_t dts) { send(r, TRACK_VIDEO, dts, 0); }
-static void audio(struct rig *r, int64_t dts) { send(r, TRACK_AUDIO, dts, 0); }
+static void video(struct rig *r, int64_t dts)
+{
+    send(r, TRACK_VIDEO, dts, 0);
+}
+static void audio(struct rig *r, int64_t dts)
+{
+    send(r, TRACK_AUDIO, dts, 0);
+}
 
 /* Everything sent has come out. */
 static struct timeline_stats rig_free(struct rig *r)
@@ -102,8 +111,9 @@ static const struct frame *last(const struct rig *r, enum track_kind kind)
 static const struct {
     int64_t num, den;
 } rates[] = {
-    {30000, 1001}, {30, 1}, {25, 1}, {24, 1}, {24000, 1001}, {60, 1}, {60000, 1001}, {50, 1},
-    {15, 1}, {20, 1}, {12, 1}, {10, 1}, {5, 1}, {120, 1}, {25, 2}, {100, 1}, {72, 1},
+    {30000, 1001}, {30, 1},  {25, 1}, {24, 1},  {24000, 1001}, {60, 1},
+    {60000, 1001}, {50, 1},  {15, 1}, {20, 1},  {12, 1},       {10, 1},
+    {5, 1},        {120, 1}, {25, 2}, {100, 1}, {72, 1},
 };
 
 enum rounding { DOWN, NEAREST };
@@ -203,7 +213,7 @@ static void hint_of_30_for_29_97(void **state)
         video(r, stamp_ms(n, 30000, 1001, NEAREST, 0));
     for (int n = 0; n < 20000; n++)
         assert_true(llabs(r->out[TRACK_VIDEO][n].dts - START - n * 3003) <= 2 * MS + 4);
-    for (int n = 300; n < 20000; n++)       /* and the truth is found out */
+    for (int n = 300; n < 20000; n++) /* and the truth is found out */
         assert_int_equal(r->out[TRACK_VIDEO][n].dts - r->out[TRACK_VIDEO][n - 1].dts, 3003);
     rig_free(r);
 }
@@ -305,7 +315,7 @@ static void from_steady_to_variable_and_back(void **state)
 
 /* --- B-frames --- */
 
-static const int order[] = {0, 3, 1, 2};        /* I P B B; shown one frame after decoding */
+static const int order[] = {0, 3, 1, 2}; /* I P B B; shown one frame after decoding */
 
 static void compositions_snap_to_the_grid(void **state)
 {
@@ -318,8 +328,7 @@ static void compositions_snap_to_the_grid(void **state)
         send(r, TRACK_VIDEO, dts, stamp_ms(shown, 30000, 1001, NEAREST, 0) - dts);
     }
     for (int n = 0; n < 1000; n++)
-        assert_int_equal(r->out[TRACK_VIDEO][n].pts,
-                         START + (n / 4 * 4 + order[n % 4] + 1) * 3003);
+        assert_int_equal(r->out[TRACK_VIDEO][n].pts, START + (n / 4 * 4 + order[n % 4] + 1) * 3003);
     rig_free(r);
 }
 
@@ -417,7 +426,7 @@ static void audio_drifts(void **state)
 {
     struct rig *r = rig_new(1000, 32, 30, 48000);
 
-    for (int64_t n = 0; n < 30000; n++)         /* 300 ppm fast */
+    for (int64_t n = 0; n < 30000; n++) /* 300 ppm fast */
         audio(r, n * 64 * 10003 / 30000);
     for (int n = 0; n < 30000; n++)
         assert_true(llabs(r->out[TRACK_AUDIO][n].dts - START -
@@ -447,7 +456,7 @@ static void counter_wraps(void **state)
 
         for (int64_t n = 0; n < 250; n++) {
             video(r, (cases[i].from + n * 40 * unit) % cases[i].modulo);
-            audio(r, (cases[i].from + (n * 40 - 15) * unit) % cases[i].modulo);  /* interleaved */
+            audio(r, (cases[i].from + (n * 40 - 15) * unit) % cases[i].modulo); /* interleaved */
         }
         for (int n = 0; n < 250; n++)
             assert_int_equal(r->out[TRACK_VIDEO][n].dts, START + n * 3600);
@@ -466,7 +475,9 @@ static void pts_wraps_before_dts(void **state)
 
     for (int64_t n = 0; n < 100; n++) {
         int64_t dts = modulo - 50 * 3600 + n * 3600;
-        struct frame f = {.kind = TRACK_VIDEO, .dts = dts % modulo, .pts = (dts + 7200) % modulo,
+        struct frame f = {.kind = TRACK_VIDEO,
+                          .dts = dts % modulo,
+                          .pts = (dts + 7200) % modulo,
                           .data = blob_copy(slice_str("x"))};
 
         timeline_frame(r->t, &f);
@@ -531,14 +542,14 @@ static void jump_of_the_only_track(void **state)
     for (int64_t n = 0; n < 100; n++)
         video(r, n * 40);
     video(r, 1000000);
-    assert_int_equal(r->n[TRACK_VIDEO], 100);       /* waits for a second opinion */
+    assert_int_equal(r->n[TRACK_VIDEO], 100); /* waits for a second opinion */
     video(r, 1000040);
     assert_int_equal(r->n[TRACK_VIDEO], 102);
     assert_true(v[100].discontinuity && !v[101].discontinuity);
     assert_int_equal(v[100].dts, START + 100 * 3600);
     assert_int_equal(v[101].dts, START + 101 * 3600);
     video(r, 0);
-    timeline_flush(r->t);                           /* the end of a stream hands it out */
+    timeline_flush(r->t); /* the end of a stream hands it out */
     assert_int_equal(r->n[TRACK_VIDEO], 103);
     assert_int_equal(rig_free(r).jumps, 2);
 }
@@ -648,7 +659,7 @@ static void audio_arrives_late(void **state)
 
     for (int64_t n = 0; n < 1000; n++) {
         video(r, n * 40);
-        if (n >= 150)                           /* six seconds behind its pictures, all along */
+        if (n >= 150) /* six seconds behind its pictures, all along */
             audio(r, (n - 150) * 40);
     }
     assert_int_equal(r->out[TRACK_AUDIO][0].dts, START);
@@ -677,7 +688,7 @@ static void audio_before_the_first_picture(void **state)
     audio(r, 60);
     audio(r, 81);
     assert_int_equal(r->out[TRACK_VIDEO][0].dts, START);
-    assert_true(r->out[TRACK_AUDIO][0].dts >= START);       /* never before the stream began */
+    assert_true(r->out[TRACK_AUDIO][0].dts >= START); /* never before the stream began */
     rig_free(r);
 }
 
@@ -687,13 +698,20 @@ static void audio_before_the_first_picture(void **state)
 static int64_t next_stamp(struct dice *dice, int64_t t)
 {
     switch (roll(dice, 40)) {
-    case 0: return (int64_t)roll(dice, (uint64_t)1 << 33);
-    case 1: return t - (int64_t)roll(dice, 3000);
-    case 2: return t + (int64_t)roll(dice, 30000);
-    case 3: return t;
-    case 4: return 0;
-    case 5: return t + ((int64_t)1 << 31);
-    default: return t + 1 + (int64_t)roll(dice, 60);
+    case 0:
+        return (int64_t)roll(dice, (uint64_t)1 << 33);
+    case 1:
+        return t - (int64_t)roll(dice, 3000);
+    case 2:
+        return t + (int64_t)roll(dice, 30000);
+    case 3:
+        return t;
+    case 4:
+        return 0;
+    case 5:
+        return t + ((int64_t)1 << 31);
+    default:
+        return t + 1 + (int64_t)roll(dice, 60);
     }
 }
 
@@ -710,10 +728,12 @@ static void garbage_stays_sane(void **state)
             int64_t before = r->n[kind] ? last(r, kind)->dts : START;
 
             t[kind] = next_stamp(&dice, t[kind]);
-            send(r, kind, t[kind], roll(&dice, 50) ? (int64_t)roll(&dice, 200) - 20
-                                                   : (int64_t)roll(&dice, 1 << 24) - (1 << 23));
+            send(r, kind, t[kind],
+                 roll(&dice, 50) ? (int64_t)roll(&dice, 200) - 20
+                                 : (int64_t)roll(&dice, 1 << 24) - (1 << 23));
             if (r->n[kind] > 1)
-                assert_true(last(r, kind)->dts - before <= 60LL * TICKS_PER_SECOND + 5000 * 12 * MS);
+                assert_true(last(r, kind)->dts - before <=
+                            60LL * TICKS_PER_SECOND + 5000 * 12 * MS);
         }
         assert_true(last(r, TRACK_VIDEO)->dts < START + 5000LL * 11 * TICKS_PER_SECOND);
         rig_free(r);

@@ -11,7 +11,7 @@
 struct stream {
     struct clip clip;
     struct buf bytes;
-    size_t at[MAX_FRAMES];      /* where a frame's first packet is, video only */
+    size_t at[MAX_FRAMES]; /* where a frame's first packet is, video only */
 };
 
 static struct stream *stream_new(int pictures, int64_t start)
@@ -109,8 +109,7 @@ static void every_size_round_trip(void **state)
     ts_mux_track(m, TRACK_VIDEO, &v);
     ts_mux_begin(m, &out, false);
     for (int n = 0; n < 600; n++)
-        clip_add(&clip, picture(n * 3600, n * 3600, true, n < 500 ? (size_t)n
-                                                                   : 65400 + (size_t)n));
+        clip_add(&clip, picture(n * 3600, n * 3600, true, n < 500 ? (size_t)n : 65400 + (size_t)n));
     for (int n = 0; n < clip.n; n++)
         ts_mux_frame(m, &clip.f[n], &out);
     struct seen *seen = demux(buf_slice(&out), 4096, RC_OK);
@@ -157,7 +156,7 @@ static void one_packet_lost(void **state)
         struct seen *seen = demux(buf_slice(&damaged), 1000, RC_OK);
         for (int i = 0; i < seen->clip.n; i++)
             got[seen->clip.f[i].kind]++;
-        if (at >= 3 * PACKET) {             /* tables and first sets were there */
+        if (at >= 3 * PACKET) { /* tables and first sets were there */
             assert_in_range(got[TRACK_VIDEO], pictures - (pid == 0x100 ? 2 : 0), pictures);
             assert_in_range(got[TRACK_AUDIO], sounds - (pid == 0x101 ? 10 : 0), sounds);
         }
@@ -250,7 +249,7 @@ static void junk_before_the_stream(void **state)
             buf_u8(&b, roll(&dice, 4) ? 0x47 : (uint8_t)roll(&dice, 256));
         buf_add_slice(&b, buf_slice(&s->bytes));
         struct seen *seen = demux(buf_slice(&b), 333, RC_OK);
-        assert_true(seen->clip.n > s->clip.n * 3 / 5);  /* chance may cost the first tables */
+        assert_true(seen->clip.n > s->clip.n * 3 / 5); /* chance may cost the first tables */
         seen_free(seen);
         buf_cleanup(&b);
     }
@@ -384,7 +383,9 @@ static void hand_free(struct hand *h)
 }
 
 #define PMT_H264_AAC "020001c10000e030f0001be030f0000fe031f000"
-#define PES_0 "000001e0000080800521" "00010001"          /* pts 0 */
+#define PES_0                                                                                      \
+    "000001e0000080800521"                                                                         \
+    "00010001" /* pts 0 */
 #define PES_NO_TIME "000001e00000800000"
 #define SETS_25 "000000016742c00dd90141fb011000000300100000030320f142a4800000000168cb83cb20"
 #define IDR "0000000165888888"
@@ -416,12 +417,15 @@ static void pictures_without_times_or_sets(void **state)
 {
     struct hand *h = hand_new(PMT_H264_AAC);
 
-    hand_pes(h, 0x30, PES_0, IDR);                                  /* no sets yet */
-    hand_pes(h, 0x30, PES_NO_TIME, SETS_25 IDR);                    /* no time yet */
-    hand_pes(h, 0x30, "000001e000008080052100010001", IDR);         /* 0 */
-    hand_pes(h, 0x30, "000001e0000080800521" "00011c21", SLICE);    /* 3600 */
+    hand_pes(h, 0x30, PES_0, IDR);                          /* no sets yet */
+    hand_pes(h, 0x30, PES_NO_TIME, SETS_25 IDR);            /* no time yet */
+    hand_pes(h, 0x30, "000001e000008080052100010001", IDR); /* 0 */
+    hand_pes(h, 0x30,
+             "000001e0000080800521"
+             "00011c21",
+             SLICE); /* 3600 */
     hand_pes(h, 0x30, PES_NO_TIME, SLICE);
-    hand_pes(h, 0x30, PES_NO_TIME, "0000000106050000000168cb83cb20");   /* no picture in it */
+    hand_pes(h, 0x30, PES_NO_TIME, "0000000106050000000168cb83cb20"); /* no picture in it */
     struct seen *seen = demux(buf_slice(&h->out), 50, RC_OK);
     assert_int_equal(seen->clip.n, 3);
     assert_int_equal(seen->clip.f[0].dts, 0);
@@ -440,8 +444,8 @@ static void parameter_sets_change(void **state)
     hand_pes(h, 0x30, PES_0, SETS_25 IDR);
     hand_pes(h, 0x30, PES_0, SETS_25 IDR);
     hand_pes(h, 0x30, PES_0, "0000000168cb83cb20" SLICE);
-    hand_pes(h, 0x30, PES_0, "0000000168cb83cb21" SLICE);           /* same id, other bytes */
-    hand_pes(h, 0x30, PES_0, "000000016859aa" SLICE);               /* another id */
+    hand_pes(h, 0x30, PES_0, "0000000168cb83cb21" SLICE); /* same id, other bytes */
+    hand_pes(h, 0x30, PES_0, "000000016859aa" SLICE);     /* another id */
     hand_pes(h, 0x30, PES_0, "000000016859aa" SLICE);
     struct seen *seen = demux(buf_slice(&h->out), 50, RC_OK);
     assert_int_equal(seen->tracks[TRACK_VIDEO], 3);
@@ -452,7 +456,9 @@ static void parameter_sets_change(void **state)
     hand_free(h);
 }
 
-#define PES_AUDIO(length) "000001c0" length "80800521" "00010001"
+#define PES_AUDIO(length)                                                                          \
+    "000001c0" length "80800521"                                                                   \
+    "00010001"
 #define ADTS_1 "fff14c80011ffc21"
 #define ADTS_2 "fff14c80013ffc2122"
 
@@ -463,7 +469,10 @@ static void sound_across_pes(void **state)
     struct hand *h = hand_new(PMT_H264_AAC);
 
     hand_pes(h, 0x31, PES_AUDIO("0015"), ADTS_1 "fff14c8001");
-    hand_pes(h, 0x31, "000001c0001580800521" "00030401", "3ffc2122" ADTS_2);     /* 33280 */
+    hand_pes(h, 0x31,
+             "000001c0001580800521"
+             "00030401",
+             "3ffc2122" ADTS_2); /* 33280 */
     struct seen *seen = demux(buf_slice(&h->out), 50, RC_OK);
     assert_int_equal(seen->clip.n, 3);
     assert_int_equal(seen->clip.f[0].dts, 0);
@@ -494,7 +503,7 @@ static void streams_come_and_go(void **state)
 
     hand_pes(h, 0x30, PES_0, SETS_25 IDR);
     hand_pes(h, 0x31, PES_AUDIO("0010"), ADTS_1);
-    hand_section(h, 0x20, "020001c30000e040f0001be040f000");        /* video elsewhere, no audio */
+    hand_section(h, 0x20, "020001c30000e040f0001be040f000"); /* video elsewhere, no audio */
     hand_pes(h, 0x30, PES_0, SLICE);
     hand_pes(h, 0x31, PES_AUDIO("0010"), ADTS_1);
     hand_pes(h, 0x40, PES_0, SETS_25 IDR);
@@ -515,7 +524,10 @@ static void known_lengths_do_not_wait(void **state)
     struct frame_sink sink = {see_track, see_frame, seen};
     struct ts_demux *d = ts_demux_new(&sink);
 
-    hand_pes(h, 0x30, "000001e0003580800521" "00010001", SETS_25 IDR);
+    hand_pes(h, 0x30,
+             "000001e0003580800521"
+             "00010001",
+             SETS_25 IDR);
     assert_int_equal(ts_demux_feed(d, buf_slice(&h->out), NULL), RC_OK);
     assert_int_equal(seen->clip.n, 1);
     ts_demux_free(d);

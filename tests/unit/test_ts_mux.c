@@ -4,7 +4,7 @@
 /* --- reading packets, the simple way --- */
 
 struct reading {
-    int cc[8192];           /* next counter + 1; 0: none yet */
+    int cc[8192]; /* next counter + 1; 0: none yet */
     int64_t pcr, pcr_max_step;
     int packets, pcrs, discontinuities, payloads[8192];
     unsigned last_table_version;
@@ -14,8 +14,8 @@ struct pes {
     unsigned pid;
     bool random_access;
     int64_t pts, dts;
-    size_t said;            /* PES_packet_length */
-    struct buf bytes;       /* payload without header */
+    size_t said;      /* PES_packet_length */
+    struct buf bytes; /* payload without header */
 };
 
 static uint32_t slow_crc(const uint8_t *p, size_t n)
@@ -35,7 +35,7 @@ static void read_pcr(struct reading *r, const uint8_t *p)
     if (r->pcrs++) {
         int64_t step = (pcr - r->pcr) & (WRAP - 1);
 
-        assert_true(step < WRAP / 2);       /* never back */
+        assert_true(step < WRAP / 2); /* never back */
         r->pcr_max_step = MAX(r->pcr_max_step, step);
     }
     r->pcr = pcr;
@@ -203,9 +203,16 @@ static void tables_are_known_bytes(void **state)
 
     ts_mux_begin(r->m, &r->out, false);
     assert_int_equal(r->out.n, 2 * PACKET);
-    assert_bytes(slice_of(r->out.p, 22), "47400010" "0000b00d0001c100000001f000" "2ab104b2" "ff");
-    assert_bytes(slice_of(r->out.p + PACKET, 32),
-                 "47500010" "0002b0170001c10000e100f000" "1be100f000" "0fe101f000" "2f44b99b" "ff");
+    assert_bytes(slice_of(r->out.p, 22), "47400010"
+                                         "0000b00d0001c100000001f000"
+                                         "2ab104b2"
+                                         "ff");
+    assert_bytes(slice_of(r->out.p + PACKET, 32), "47500010"
+                                                  "0002b0170001c10000e100f000"
+                                                  "1be100f000"
+                                                  "0fe101f000"
+                                                  "2f44b99b"
+                                                  "ff");
     rig_free(r);
 }
 
@@ -271,7 +278,9 @@ static void picture_bytes(void **state)
     static const char sets[] = "000000016742c00dd90141fb011000000300100000030320f142a480"
                                "0000000168cb83cb20";
     struct rig *r = rig_new(true, false);
-    struct frame two = {.kind = TRACK_VIDEO, .dts = 3600, .pts = 7200,
+    struct frame two = {.kind = TRACK_VIDEO,
+                        .dts = 3600,
+                        .pts = 7200,
                         .data = from_hex("0000000206050000000341aabb")};
     char *want;
 
@@ -282,7 +291,9 @@ static void picture_bytes(void **state)
     want = xasprintf("0000000109f0%s0000000165", sets);
     assert_bytes(buf_slice(&r->segment.pes[0].bytes), want);
     assert_true(r->segment.pes[0].random_access);
-    assert_bytes(buf_slice(&r->segment.pes[1].bytes), "0000000109f0" "000000010605" "0000000141aabb");
+    assert_bytes(buf_slice(&r->segment.pes[1].bytes), "0000000109f0"
+                                                      "000000010605"
+                                                      "0000000141aabb");
     assert_false(r->segment.pes[1].random_access);
     assert_int_equal(r->segment.pes[1].dts, 3600);
     assert_int_equal(r->segment.pes[1].pts, 7200);
@@ -294,14 +305,17 @@ static void picture_bytes(void **state)
 static void sets_in_band_stay_alone(void **state)
 {
     struct rig *r = rig_new(true, false);
-    struct frame f = {.kind = TRACK_VIDEO, .key = true,
+    struct frame f = {.kind = TRACK_VIDEO,
+                      .key = true,
                       .data = from_hex("0000000267420000000268430000000365aabb")};
 
     ts_mux_begin(r->m, &r->out, false);
     put(r, f);
     finish(r);
-    assert_bytes(buf_slice(&r->segment.pes[0].bytes),
-                 "0000000109f0" "000000016742" "000000016843" "0000000165aabb");
+    assert_bytes(buf_slice(&r->segment.pes[0].bytes), "0000000109f0"
+                                                      "000000016742"
+                                                      "000000016843"
+                                                      "0000000165aabb");
     rig_free(r);
 }
 
@@ -423,7 +437,7 @@ static void discontinuity_is_told_once(void **state)
     r->reading.pcrs = 0;
     finish(r);
     assert_int_equal(r->reading.discontinuities, 1);
-    assert_int_equal(r->reading.pcrs, 2);       /* no clock is filled in between */
+    assert_int_equal(r->reading.pcrs, 2); /* no clock is filled in between */
     rig_free(r);
 }
 
@@ -507,7 +521,7 @@ static void sound_in_large_frames(void **state)
     ts_mux_begin(r->m, &r->out, false);
     for (int i = 0; i < 40; i++)
         put(r, sound(i * 1920, 8184));
-    put(r, sound(40 * 1920, 8185));             /* ADTS cannot say that: left out */
+    put(r, sound(40 * 1920, 8185)); /* ADTS cannot say that: left out */
     finish(r);
     for (int i = 0; i < r->segment.n; i++)
         assert_in_range(r->segment.pes[i].said, 8191, 48 * 1024);

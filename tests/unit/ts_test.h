@@ -108,7 +108,7 @@ static inline struct seen *demux(struct slice bytes, size_t step, enum rc want)
     enum rc rc = RC_OK;
 
     while (bytes.n && rc == RC_OK) {
-        struct blob *part = blob_copy(slice_sub(bytes, 0, step));   /* ASan sees overreads */
+        struct blob *part = blob_copy(slice_sub(bytes, 0, step)); /* ASan sees overreads */
 
         rc = ts_demux_feed(d, blob_slice(part), NULL);
         bytes = slice_skip(bytes, part->n);
