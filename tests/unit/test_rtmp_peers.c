@@ -94,14 +94,19 @@ static uint16_t port_of(const char *addr)
     return (uint16_t)atoi(strrchr(addr, ':') + 1);
 }
 
-static int setup(void **state)
+static struct rtmp_server *open_server(struct tls_server *tls)
 {
     const struct rtmp_server_conf conf = {
-        .listen = {.addr = "127.0.0.1:0"},
+        .listen = {.addr = "127.0.0.1:0", .tls = tls},
         .on_publish = on_publish,
         .on_play = on_play,
     };
 
+    return rtmp_server_open(loop, &conf, NULL);
+}
+
+static int setup(void **state)
+{
     signal(SIGPIPE, SIG_IGN);
     setup_loop(state);
     list_init(&players);
@@ -109,7 +114,7 @@ static int setup(void **state)
     ended = said_goodbye = false;
     refusal = NULL;
     asked[0] = '\0';
-    server = rtmp_server_open(loop, &conf, NULL);
+    server = open_server(NULL);
     return server ? 0 : -1;
 }
 
@@ -274,6 +279,33 @@ static void another_codec_is_refused_by_name(void **state)
     assert_string_equal(why_ended, "video codec 2 (Sorenson H.263) is not supported; send video as "
                                    "H.264 (avc1)");
     finish(p);
+    free(command);
+}
+
+/* RTMPS is the same inside TLS. */
+static void ffmpeg_publishes_through_tls(void **state)
+{
+    char *dir = make_dir();
+    char *cert = xasprintf("%s/cert.pem", dir), *key = xasprintf("%s/key.pem", dir), *command;
+    struct tls_server *tls;
+
+    assert_int_equal(tls_make_self_signed(dir, "localhost", NULL), RC_OK);
+    tls = tls_server_new(cert, key, NULL);
+    assert_non_null(tls);
+    rtmp_server_close(server);
+    server = open_server(tls);
+    command = xasprintf("exec ffmpeg -v error -i %s -c copy -f flv rtmps://%s/live/demo", clip,
+                        rtmp_server_addr(server));
+    assert_int_equal(run(command), 0);
+    RUN_UNTIL(ended);
+    assert_true(said_goodbye);
+    assert_string_equal(buf_cstr(&lines), packets_of_clip);
+    rtmp_server_close(server);
+    server = NULL;
+    tls_server_free(tls);
+    remove_dir(dir);
+    free(cert);
+    free(key);
     free(command);
 }
 
@@ -515,6 +547,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_killed_ffmpeg_says_no_goodbye, setup, teardown),
         cmocka_unit_test_setup_teardown(ffmpeg_hears_why_it_is_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(another_codec_is_refused_by_name, setup, teardown),
+        cmocka_unit_test_setup_teardown(ffmpeg_publishes_through_tls, setup, teardown),
         cmocka_unit_test_setup_teardown(gstreamer_publishes, setup, teardown),
         cmocka_unit_test_setup_teardown(our_client_publishes, setup, teardown),
         cmocka_unit_test_setup_teardown(our_client_hears_refusals, setup, teardown),
