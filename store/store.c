@@ -1,6 +1,6 @@
 #include "store/store.h"
 
-#include <sqlite3.h>
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,24 +9,25 @@
 #include "base/clock.h"
 #include "base/list.h"
 #include "base/log.h"
+#include "store/database.h"
+#include "store/unsaved.h"
 
-/* Work goes to the database thread as requests in a queue and comes back, done, in another. The
- * mutex guards both queues and nothing else. */
-enum { BATCH_MS = 1000, RETRY_MS = 5000, MAX_QUEUED = 100000 };
+/* Requests go to the database thread through one queue and come back, done, through another. That
+ * thread keeps writes in `unsaved` until a commit has them on disk: at once for STORE_NOW, else
+ * within BATCH_MS. A commit that fails is tried again every RETRY_MS with all of them. */
+enum { BATCH_MS = 1000, RETRY_MS = 1000, CLOSE_MS = 2000, MAX_QUEUED = 20000, MAX_DAYS = 36500 };
 
-enum kind { OPEN, PUT, DELETE, GET, LIST, EXPIRE };
+enum kind { OPEN, WRITE, GET, LIST };
 
 struct request {
     struct list_node node;
     enum kind kind;
-    char space[64];
-    struct blob *key, *value;           /* LIST: key is the prefix; GET: value is the answer */
+    struct write write; /* what it is about; LIST: key is the prefix */
     enum durability durability;
-    size_t max;
-    struct err err;                     /* code RC_OK: it worked */
-    struct store_row *rows;             /* LIST */
-    size_t n_rows;
-    struct blob **kept;                 /* what the rows borrow from */
+    size_t max;                /* LIST */
+    struct blob *value;        /* GET's answer */
+    struct database_rows rows; /* LIST's answer */
+    struct err err;            /* code RC_OK: it worked */
     void (*on_done)(const struct err *err, void *arg);
     void (*on_value)(struct blob *value, const struct err *err, void *arg);
     void (*on_rows)(const struct store_row *rows, size_t n, const struct err *err, void *arg);
@@ -34,372 +35,263 @@ struct request {
 };
 
 struct store {
-    struct loop *loop;
     char *path;
     uv_thread_t thread;
-    uv_mutex_t lock;
-    uv_cond_t wake;
-    struct list todo, done;             /* guarded by lock */
-    bool closing;                       /* guarded by lock */
     uv_async_t answers;
-    struct store_health health;         /* loop only */
+    uv_mutex_t lock; /* guards what follows, up to the empty line */
+    uv_cond_t wake;
+    struct list todo, done;
+    struct request *current; /* with the thread */
+    struct store_health health;
+    bool closing, ended, abandoned;
 
     /* the database thread's own */
-    sqlite3 *db;
-    bool in_batch;
-    int64_t batch_since_ms, next_open_ms;
-};
-
-static const char *const migrations[] = {
-    "CREATE TABLE value(space TEXT NOT NULL, key BLOB NOT NULL, value BLOB NOT NULL,"
-    " written INTEGER NOT NULL, PRIMARY KEY(space, key)) WITHOUT ROWID",
+    struct database *db;
+    struct unsaved unsaved;
+    bool failing;
+    int64_t next_try_ms;
+    int64_t told_dropped;
 };
 
 /* --- the database thread --- */
 
-static enum rc sql_error(struct store *s, struct err *err, const char *what)
+static void tell_health(struct store *s, const struct err *err)
 {
-    return err_set(err, RC_IO, "%s: %s: %s", s->path, what,
-                   s->db ? sqlite3_errmsg(s->db) : "not open");
+    uv_mutex_lock(&s->lock);
+    s->health.ok = !s->failing;
+    s->health.queued = (int64_t)s->unsaved.writes.n;
+    if (err)
+        snprintf(s->health.last_error, sizeof(s->health.last_error), "%s", err->text);
+    uv_mutex_unlock(&s->lock);
 }
 
-static enum rc run_sql(struct store *s, const char *sql, struct err *err)
+/* Told once when it begins and once when it ends, not at every try. */
+static enum rc note(struct store *s, enum rc rc, const struct err *err)
 {
-    if (sqlite3_exec(s->db, sql, NULL, NULL, NULL) == SQLITE_OK)
-        return RC_OK;
-    return sql_error(s, err, "database");
-}
-
-static int user_version(sqlite3 *db)
-{
-    sqlite3_stmt *q;
-    int version = -1;
-
-    if (sqlite3_prepare_v2(db, "PRAGMA user_version", -1, &q, NULL) == SQLITE_OK &&
-        sqlite3_step(q) == SQLITE_ROW)
-        version = sqlite3_column_int(q, 0);
-    sqlite3_finalize(q);
-    return version;
-}
-
-static enum rc migrate(struct store *s, struct err *err)
-{
-    int version = user_version(s->db);
-    enum rc rc = version < 0 ? sql_error(s, err, "no database") : RC_OK;
-    char sql[64];
-
-    for (size_t i = (size_t)MAX(version, 0); rc == RC_OK && i < ARRAY_LEN(migrations); i++) {
-        rc = run_sql(s, "BEGIN IMMEDIATE", err);
-        if (rc == RC_OK)
-            rc = run_sql(s, migrations[i], err);
-        snprintf(sql, sizeof(sql), "PRAGMA user_version = %zu", i + 1);
-        if (rc == RC_OK)
-            rc = run_sql(s, sql, err);
-        if (rc == RC_OK)
-            rc = run_sql(s, "COMMIT", err);
+    if (rc != RC_OK) {
+        if (!s->failing)
+            log_peer(NULL,
+                     "state cannot be kept on disk: %s; it stays in memory and is tried again "
+                     "(is the disk full?)",
+                     err->text);
+        s->failing = true;
+        s->next_try_ms = clock_mono_ms() + RETRY_MS;
+    } else if (s->failing && list_is_empty(&s->unsaved.writes)) {
+        log_info(NULL, "%s works again", s->path);
+        s->failing = false;
     }
+    tell_health(s, rc == RC_OK ? NULL : err);
     return rc;
 }
 
-static void close_db(struct store *s)
+static enum rc apply(struct store *s, const struct write *w, struct err *err)
 {
-    sqlite3_close(s->db);
-    s->db = NULL;
-    s->in_batch = false;
+    switch (w->kind) {
+    case WRITE_PUT:
+        return database_put(s->db, w->space, blob_slice(w->key), blob_slice(w->value), w->time_ms,
+                            err);
+    case WRITE_DELETE:
+        return database_delete(s->db, w->space, blob_slice(w->key), err);
+    case WRITE_EXPIRE:
+        return database_expire(s->db, w->space, w->time_ms, err);
+    }
+    return RC_OK;
 }
 
-static enum rc try_open(struct store *s, struct err *err)
+/* A transaction that holds all unsaved writes. */
+static enum rc begin_with_unsaved(struct store *s, struct err *err)
+{
+    enum rc rc = database_begin(s->db, err);
+
+    LIST_EACH (&s->unsaved.writes, struct write, node, w)
+        if (rc == RC_OK)
+            rc = apply(s, w, err);
+    return rc;
+}
+
+static void tell_dropped(struct store *s)
+{
+    if (s->unsaved.dropped > s->told_dropped)
+        log_peer(NULL, "%lld values were lost: more than %d waited for the disk",
+                 (long long)(s->unsaved.dropped - s->told_dropped), MAX_UNSAVED);
+    s->told_dropped = s->unsaved.dropped;
+}
+
+static enum rc save(struct store *s, struct err *err)
 {
     enum rc rc;
 
-    if (sqlite3_open(s->path, &s->db) != SQLITE_OK)
-        rc = sql_error(s, err, "cannot be opened");
-    else if ((rc = run_sql(s, "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;"
-                              " PRAGMA busy_timeout = 2000",
-                           err)) == RC_OK)
-        rc = migrate(s, err);
-    if (rc != RC_OK)
-        close_db(s);
-    return rc;
-}
-
-static bool is_broken_file(struct store *s)
-{
-    sqlite3 *db = NULL;
-    int code = sqlite3_open(s->path, &db);
-
-    if (code == SQLITE_OK)
-        code = sqlite3_exec(db, "PRAGMA schema_version", NULL, NULL, NULL);
-    sqlite3_close(db);
-    return code == SQLITE_CORRUPT || code == SQLITE_NOTADB;
-}
-
-/* A file that is no database any more is set aside, never deleted. */
-static bool set_aside(struct store *s)
-{
-    char *aside = xasprintf("%s.corrupt-%lld", s->path, (long long)clock_wall_ms() / 1000);
-    bool moved = rename(s->path, aside) == 0;
-
-    if (moved)
-        log_peer(NULL, "%s is damaged; it was renamed to %s and a new one is begun", s->path, aside);
-    free(aside);
-    return moved;
-}
-
-static enum rc open_db(struct store *s, struct err *err)
-{
-    enum rc rc;
-
-    if (s->db)
+    if (list_is_empty(&s->unsaved.writes))
         return RC_OK;
-    if (clock_mono_ms() < s->next_open_ms)
-        return err_set(err, RC_IO, "%s cannot be used; it is tried again soon", s->path);
-    rc = try_open(s, err);
-    if (rc != RC_OK && is_broken_file(s) && set_aside(s))
-        rc = try_open(s, err);
-    s->next_open_ms = rc == RC_OK ? 0 : clock_mono_ms() + RETRY_MS;
-    return rc;
-}
-
-static enum rc commit(struct store *s, struct err *err)
-{
-    if (!s->in_batch)
-        return RC_OK;
-    s->in_batch = false;
-    return run_sql(s, "COMMIT", err);
-}
-
-static enum rc begin(struct store *s, struct err *err)
-{
-    if (s->in_batch)
-        return RC_OK;
-    s->in_batch = true;
-    s->batch_since_ms = clock_mono_ms();
-    return run_sql(s, "BEGIN IMMEDIATE", err);
-}
-
-static sqlite3_stmt *prepare(struct store *s, const char *sql, const struct request *r)
-{
-    struct slice key = blob_slice(r->key);
-    sqlite3_stmt *q;
-
-    if (sqlite3_prepare_v2(s->db, sql, -1, &q, NULL) != SQLITE_OK)
-        return NULL;
-    sqlite3_bind_text(q, 1, r->space, -1, SQLITE_STATIC);
-    if (r->key)
-        sqlite3_bind_blob(q, 2, key.n ? (const void *)key.p : "", (int)key.n, SQLITE_STATIC);
-    return q;
-}
-
-static enum rc finish(struct store *s, sqlite3_stmt *q, struct err *err)
-{
-    int code = q ? sqlite3_step(q) : SQLITE_ERROR;
-    enum rc rc = code == SQLITE_DONE || code == SQLITE_ROW ? RC_OK : sql_error(s, err, "write");
-
-    sqlite3_finalize(q);
-    return rc;
+    rc = begin_with_unsaved(s, err);
+    if (rc == RC_OK)
+        rc = database_commit(s->db, err);
+    if (rc == RC_OK) {
+        unsaved_clear(&s->unsaved);
+        tell_dropped(s);
+    } else {
+        database_rollback(s->db);
+    }
+    return note(s, rc, err);
 }
 
 static enum rc do_write(struct store *s, struct request *r)
 {
-    enum rc rc = begin(s, &r->err);
-    sqlite3_stmt *q;
-
-    if (rc != RC_OK)
-        return rc;
-    if (r->kind == PUT) {
-        q = prepare(s, "INSERT INTO value VALUES(?1, ?2, ?3, ?4) ON CONFLICT DO UPDATE SET "
-                       "value = ?3, written = ?4",
-                    r);
-        if (q) {
-            sqlite3_bind_blob(q, 3, r->value->n ? (const void *)r->value->p : "",
-                              (int)r->value->n, SQLITE_STATIC);
-            sqlite3_bind_int64(q, 4, clock_wall_ms());
-        }
-    } else if (r->kind == DELETE) {
-        q = prepare(s, "DELETE FROM value WHERE space = ?1 AND key = ?2", r);
-    } else {
-        q = prepare(s, "DELETE FROM value WHERE space = ?1 AND written < ?3", r);
-        if (q)
-            sqlite3_bind_int64(q, 3, clock_wall_ms() - (int64_t)r->max * 86400000);
-    }
-    rc = finish(s, q, &r->err);
-    if (rc == RC_OK && r->durability == STORE_NOW)
-        rc = commit(s, &r->err);
-    return rc;
-}
-
-static struct blob *column(sqlite3_stmt *q, int i)
-{
-    return blob_copy(slice_of(sqlite3_column_blob(q, i), (size_t)sqlite3_column_bytes(q, i)));
+    unsaved_add(&s->unsaved, &r->write);
+    if (r->durability == STORE_NOW)
+        return save(s, &r->err);
+    tell_health(s, NULL);
+    return RC_OK;
 }
 
 static enum rc do_get(struct store *s, struct request *r)
 {
-    sqlite3_stmt *q = prepare(s, "SELECT value FROM value WHERE space = ?1 AND key = ?2", r);
-    int code = q ? sqlite3_step(q) : SQLITE_ERROR;
-    enum rc rc = RC_OK;
+    const struct write *w = unsaved_find(&s->unsaved, r->write.space, blob_slice(r->write.key));
+    enum rc rc;
 
-    if (code == SQLITE_ROW)
-        r->value = column(q, 0);
-    else if (code != SQLITE_DONE)
-        rc = sql_error(s, &r->err, "read");
-    sqlite3_finalize(q);
-    return rc;
+    if (w) {
+        r->value = w->kind == WRITE_PUT ? blob_ref(w->value) : NULL;
+        return RC_OK;
+    }
+    rc = database_get(s->db, r->write.space, blob_slice(r->write.key), &r->value, &r->err);
+    return note(s, rc, &r->err);
 }
 
+/* What is unsaved is seen through a transaction that is then forgotten. */
 static enum rc do_list(struct store *s, struct request *r)
 {
-    sqlite3_stmt *q = prepare(s, "SELECT key, value FROM value WHERE space = ?1 AND "
-                                 "substr(key, 1, length(?2)) = ?2 ORDER BY key",
-                              r);
-    int code = SQLITE_ERROR;
+    bool any = !list_is_empty(&s->unsaved.writes);
+    enum rc rc = any ? begin_with_unsaved(s, &r->err) : RC_OK;
 
-    r->rows = xcalloc(MAX(r->max, (size_t)1), sizeof(*r->rows));
-    r->kept = xcalloc(2 * MAX(r->max, (size_t)1), sizeof(*r->kept));
-    while (q && r->n_rows < r->max && (code = sqlite3_step(q)) == SQLITE_ROW) {
-        struct blob **kept = &r->kept[2 * r->n_rows];
-
-        kept[0] = column(q, 0);
-        kept[1] = column(q, 1);
-        r->rows[r->n_rows++] = (struct store_row){blob_slice(kept[0]), blob_slice(kept[1])};
-    }
-    sqlite3_finalize(q);
-    return code == SQLITE_ROW || code == SQLITE_DONE ? RC_OK : sql_error(s, &r->err, "read");
+    if (rc == RC_OK)
+        rc = database_list(s->db, r->write.space, blob_slice(r->write.key), r->max, &r->rows,
+                           &r->err);
+    database_rollback(s->db);
+    return note(s, rc, &r->err);
 }
 
-/* A failed write closes the database: the next request opens it anew, so a full disk that has
- * room again or a file that was moved heals by itself. */
 static void work(struct store *s, struct request *r)
 {
-    enum rc rc = open_db(s, &r->err);
+    enum rc rc = RC_OK;
 
-    if (rc == RC_OK) {
-        switch (r->kind) {
-        case OPEN:
-            break;
-        case PUT:
-        case DELETE:
-        case EXPIRE:
-            rc = do_write(s, r);
-            break;
-        case GET:
-            rc = do_get(s, r);
-            break;
-        case LIST:
-            rc = do_list(s, r);
-            break;
-        }
-        if (rc != RC_OK)
-            close_db(s);
+    switch (r->kind) {
+    case OPEN:
+        rc = note(s, database_open(s->db, &r->err), &r->err);
+        break;
+    case WRITE:
+        rc = do_write(s, r);
+        break;
+    case GET:
+        rc = do_get(s, r);
+        break;
+    case LIST:
+        rc = do_list(s, r);
+        break;
     }
     r->err.code = rc;
 }
 
-static bool batch_is_due(const struct store *s)
+/* When the thread must save although nobody asks; 0: nothing is unsaved. */
+static int64_t save_due_ms(const struct store *s)
 {
-    return s->in_batch && clock_mono_ms() - s->batch_since_ms >= BATCH_MS;
+    if (list_is_empty(&s->unsaved.writes))
+        return 0;
+    return s->failing ? s->next_try_ms : s->unsaved.since_ms + BATCH_MS;
 }
 
-static void commit_batch(struct store *s)
+static bool is_due(const struct store *s)
 {
-    struct err err;
+    int64_t due = save_due_ms(s);
 
-    if (commit(s, &err) == RC_OK)
-        return;
-    log_peer(NULL, "%s", err.text);
-    close_db(s);
+    return due && clock_mono_ms() >= due;
 }
 
-/* The next request, or NULL: a batch is due, or the store closes. Waits for either. */
-static struct request *next_request(struct store *s, bool *closing)
+/* NULL: time to save, or to end. */
+static struct request *next_request(struct store *s, bool *ending)
 {
     struct request *r;
 
     uv_mutex_lock(&s->lock);
-    while (!(r = LIST_FIRST(&s->todo, struct request, node)) && !s->closing && !batch_is_due(s)) {
-        if (s->in_batch)
-            uv_cond_timedwait(&s->wake, &s->lock, (uint64_t)BATCH_MS * 1000000);
+    while (!(r = LIST_FIRST(&s->todo, struct request, node)) && !s->closing && !is_due(s)) {
+        int64_t due = save_due_ms(s), left = due - clock_mono_ms();
+
+        if (due)
+            uv_cond_timedwait(&s->wake, &s->lock, (uint64_t)MAX(left, (int64_t)1) * 1000000);
         else
             uv_cond_wait(&s->wake, &s->lock);
     }
     if (r)
         list_remove(&s->todo, &r->node);
-    *closing = s->closing && !r;
+    s->current = r;
+    *ending = s->closing && !r;
     uv_mutex_unlock(&s->lock);
     return r;
+}
+
+static void give_back(struct store *s, struct request *r)
+{
+    uv_mutex_lock(&s->lock);
+    if (!s->abandoned) { /* else it was answered without us */
+        s->current = NULL;
+        list_push(&s->done, &r->node);
+        uv_async_send(&s->answers);
+    }
+    uv_mutex_unlock(&s->lock);
 }
 
 static void thread_main(void *arg)
 {
     struct store *s = arg;
-    bool closing = false;
+    bool ending = false;
+    struct err err;
 
-    while (!closing) {
-        struct request *r = next_request(s, &closing);
+    while (!ending) {
+        struct request *r = next_request(s, &ending);
 
         if (r) {
             work(s, r);
-            uv_mutex_lock(&s->lock);
-            list_push(&s->done, &r->node);
-            uv_mutex_unlock(&s->lock);
-            uv_async_send(&s->answers);
+            give_back(s, r);
         }
-        if (closing || batch_is_due(s))
-            commit_batch(s);
+        if (ending || is_due(s))
+            (void)save(s, &err); /* told by note(), tried again later */
     }
-    close_db(s);
+    database_free(s->db);
+    unsaved_cleanup(&s->unsaved);
+    uv_mutex_lock(&s->lock);
+    s->ended = true;
+    uv_cond_signal(&s->wake);
+    uv_mutex_unlock(&s->lock);
 }
 
 /* --- the loop's side --- */
 
 static void request_free(struct request *r)
 {
-    for (size_t i = 0; r->kept && i < 2 * r->n_rows; i++)
-        blob_unref(&r->kept[i]);
-    free(r->kept);
-    free(r->rows);
-    blob_unref(&r->key);
+    database_rows_cleanup(&r->rows);
+    blob_unref(&r->write.key);
+    blob_unref(&r->write.value);
     blob_unref(&r->value);
     free(r);
 }
 
-static void note_health(struct store *s, const struct request *r)
+static void answer(const struct request *r, const struct err *err)
 {
-    bool failed = r->err.code != RC_OK;
-
-    if (failed && s->health.ok)
-        log_peer(NULL, "state cannot be kept: %s; is the disk full?", r->err.text);
-    if (!failed && !s->health.ok)
-        log_info(NULL, "%s works", s->path);
-    s->health.ok = !failed;
-    s->health.queued--;
-    if (failed)
-        snprintf(s->health.last_error, sizeof(s->health.last_error), "%s", r->err.text);
-}
-
-static void answer(struct store *s, struct request *r)
-{
-    const struct err *err = r->err.code == RC_OK ? NULL : &r->err;
-
-    note_health(s, r);
     if (r->on_done)
         r->on_done(err, r->arg);
     if (r->on_value)
-        r->on_value(r->value, err, r->arg);
+        r->on_value(err ? NULL : r->value, err, r->arg);
     if (r->on_rows)
-        r->on_rows(r->rows, r->n_rows, err, r->arg);
-    request_free(r);
+        r->on_rows(r->rows.rows, err ? 0 : r->rows.n, err, r->arg);
 }
 
-static struct request *take_done(struct store *s)
+static struct request *take(struct store *s, struct list *from)
 {
     struct request *r;
 
     uv_mutex_lock(&s->lock);
-    r = LIST_FIRST(&s->done, struct request, node);
+    r = LIST_FIRST(from, struct request, node);
     if (r)
-        list_remove(&s->done, &r->node);
+        list_remove(from, &r->node);
     uv_mutex_unlock(&s->lock);
     return r;
 }
@@ -409,50 +301,72 @@ static void on_answers(uv_async_t *h)
     struct store *s = h->data;
     struct request *r;
 
-    while ((r = take_done(s)))
-        answer(s, r);
+    while ((r = take(s, &s->done))) {
+        answer(r, r->err.code == RC_OK ? NULL : &r->err);
+        request_free(r);
+    }
 }
 
-/* A waiting put to the same key is replaced: only the newest value counts. */
-static struct request *find_waiting_put(struct store *s, const struct request *r)
+static bool is_plain_put(const struct request *r)
+{
+    return r->kind == WRITE && r->write.kind == WRITE_PUT && !r->on_done &&
+           r->durability == STORE_SOON;
+}
+
+/* The waiting put that a new put to the same key makes needless. Only the last of the queue can
+ * be: between others somebody may read. */
+static struct request *find_needless(struct store *s, const struct request *r)
 {
     struct request *last = LIST_LAST(&s->todo, struct request, node);
 
-    if (last && last->kind == PUT && !last->on_done && strcmp(last->space, r->space) == 0 &&
-        slice_eq(blob_slice(last->key), blob_slice(r->key)))
+    if (last && is_plain_put(last) && r->kind == WRITE && r->write.kind == WRITE_PUT &&
+        strcmp(last->write.space, r->write.space) == 0 &&
+        slice_eq(blob_slice(last->write.key), blob_slice(r->write.key)))
         return last;
+    return NULL;
+}
+
+/* With a disk that hangs the queue must end somewhere: the oldest put that nobody waits for goes.
+ * When all are waited for, the new request is refused. */
+static struct request *find_oldest_put(struct store *s)
+{
+    LIST_EACH (&s->todo, struct request, node, r)
+        if (is_plain_put(r))
+            return r;
     return NULL;
 }
 
 static void submit(struct store *s, struct request *TAKES r)
 {
-    struct request *old = NULL;
+    struct request *old;
 
     uv_mutex_lock(&s->lock);
-    if (r->kind == PUT)
-        old = find_waiting_put(s, r);
-    if (!old && s->todo.n >= MAX_QUEUED && r->kind == PUT && !r->on_done)
-        old = LIST_FIRST(&s->todo, struct request, node);
-    if (old && (old->kind != PUT || old->on_done))
-        old = NULL; /* somebody waits for that one */
+    old = find_needless(s, r);
+    if (!old && s->todo.n >= MAX_QUEUED)
+        old = find_oldest_put(s);
     if (old)
         list_remove(&s->todo, &old->node);
-    list_push(&s->todo, &r->node);
-    uv_cond_signal(&s->wake);
+    if (s->todo.n < MAX_QUEUED) {
+        list_push(&s->todo, &r->node);
+        uv_cond_signal(&s->wake);
+    } else {
+        err_set(&r->err, RC_BUSY, "%d requests wait for the disk", MAX_QUEUED);
+        list_push(&s->done, &r->node);
+        uv_async_send(&s->answers);
+    }
     uv_mutex_unlock(&s->lock);
     if (old)
         request_free(old);
-    else
-        s->health.queued++;
 }
 
 static struct request *request_new(enum kind kind, const char *space, struct slice key)
 {
     struct request *r = xcalloc(1, sizeof(*r));
 
+    assert(strlen(space) <= SPACE_MAX);
     r->kind = kind;
-    snprintf(r->space, sizeof(r->space), "%s", space);
-    r->key = blob_copy(key);
+    snprintf(r->write.space, sizeof(r->write.space), "%s", space);
+    r->write.key = blob_copy(key);
     return r;
 }
 
@@ -462,9 +376,10 @@ struct store *store_open(struct loop *l, const char *dir,
     struct store *s = xcalloc(1, sizeof(*s));
     struct request *r = request_new(OPEN, "", slice_of(NULL, 0));
 
-    s->loop = l;
     s->path = xasprintf("%s/leat.sqlite3", dir);
+    s->db = database_new(s->path);
     s->health.ok = true;
+    unsaved_init(&s->unsaved);
     list_init(&s->todo);
     list_init(&s->done);
     uv_mutex_init(&s->lock);
@@ -478,38 +393,81 @@ struct store *store_open(struct loop *l, const char *dir,
     return s;
 }
 
-static void on_closed(uv_handle_t *h)
-{
-    struct store *s = h->data;
+/* --- closing --- */
 
+static void store_free(struct store *s)
+{
     uv_mutex_destroy(&s->lock);
     uv_cond_destroy(&s->wake);
     free(s->path);
     free(s);
 }
 
-void store_close(struct store *s)
+static void on_closed(uv_handle_t *h)
 {
-    struct request *r;
+    struct store *s = h->data;
 
-    if (!s)
-        return;
+    /* A thread that hangs in a system call keeps its memory; the process is about to end. */
+    if (!s->abandoned)
+        store_free(s);
+}
+
+/* True when the thread ended in time. */
+static bool wait_for_end(struct store *s)
+{
+    int64_t until = clock_mono_ms() + CLOSE_MS, left;
+    bool ended;
+
     uv_mutex_lock(&s->lock);
     s->closing = true;
     uv_cond_signal(&s->wake);
+    while (!s->ended && (left = until - clock_mono_ms()) > 0)
+        uv_cond_timedwait(&s->wake, &s->lock, (uint64_t)left * 1000000);
+    ended = s->ended;
+    s->abandoned = !ended;
     uv_mutex_unlock(&s->lock);
-    uv_thread_join(&s->thread); /* SQLite's busy timeout bounds each request still queued */
-    while ((r = take_done(s)))
-        answer(s, r);
+    return ended;
+}
+
+static void answer_lost(struct store *s)
+{
+    struct request *r;
+    struct err err;
+
+    err_set(&err, RC_CANCELLED, "the node stops and the disk did not answer");
+    while ((r = take(s, &s->todo))) {
+        answer(r, &err);
+        request_free(r);
+    }
+    if (s->current)
+        answer(s->current, &err);
+}
+
+void store_close(struct store *s)
+{
+    if (!s)
+        return;
+    if (wait_for_end(s)) {
+        uv_thread_join(&s->thread);
+    } else {
+        log_peer(NULL, "%s: the disk did not answer for %d s; what was not saved is lost", s->path,
+                 CLOSE_MS / 1000);
+        answer_lost(s);
+    }
+    on_answers(&s->answers);
     uv_close((uv_handle_t *)&s->answers, on_closed);
 }
+
+/* --- calls --- */
 
 void store_put(struct store *s, const char *space, struct slice key, struct slice value,
                enum durability d, void (*on_done)(const struct err *err, void *arg), void *arg)
 {
-    struct request *r = request_new(PUT, space, key);
+    struct request *r = request_new(WRITE, space, key);
 
-    r->value = blob_copy(value);
+    r->write.kind = WRITE_PUT;
+    r->write.value = blob_copy(value);
+    r->write.time_ms = clock_wall_ms();
     r->durability = d;
     r->on_done = on_done;
     r->arg = arg;
@@ -518,7 +476,19 @@ void store_put(struct store *s, const char *space, struct slice key, struct slic
 
 void store_delete(struct store *s, const char *space, struct slice key)
 {
-    submit(s, request_new(DELETE, space, key));
+    struct request *r = request_new(WRITE, space, key);
+
+    r->write.kind = WRITE_DELETE;
+    submit(s, r);
+}
+
+void store_expire(struct store *s, const char *space, int days)
+{
+    struct request *r = request_new(WRITE, space, slice_of(NULL, 0));
+
+    r->write.kind = WRITE_EXPIRE;
+    r->write.time_ms = clock_wall_ms() - MIN(days, (int)MAX_DAYS) * INT64_C(86400000);
+    submit(s, r);
 }
 
 void store_get(struct store *s, const char *space, struct slice key,
@@ -544,15 +514,10 @@ void store_list(struct store *s, const char *space, struct slice prefix, size_t 
     submit(s, r);
 }
 
-void store_expire(struct store *s, const char *space, int days)
+void store_health_get(struct store *s, struct store_health *out)
 {
-    struct request *r = request_new(EXPIRE, space, slice_of(NULL, 0));
-
-    r->max = (size_t)days;
-    submit(s, r);
-}
-
-void store_health_get(const struct store *s, struct store_health *out)
-{
+    uv_mutex_lock(&s->lock);
     *out = s->health;
+    out->queued += (int64_t)s->todo.n;
+    uv_mutex_unlock(&s->lock);
 }
