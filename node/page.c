@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <zlib.h>
 
 #include "node/assets.h"
 
@@ -32,6 +33,47 @@ static const struct asset *find(const char *name, size_t n)
     return NULL;
 }
 
+static bool accepts_gzip(struct http_exchange *x)
+{
+    struct slice rest = http_header_get(&http_request(x)->headers, "accept-encoding"), one;
+
+    while (slice_split(&rest, ',', &one))
+        if (slice_has_prefix(slice_trim(one), "gzip"))
+            return true;
+    return false;
+}
+
+/* For curl and the like; browsers take the compressed form. NULL: zlib has no memory. */
+static struct blob *unpack(const struct asset *a)
+{
+    /* The size of the original stands at the end (RFC 1952 2.3.1). */
+    const uint8_t *end = a->gzip + a->n - 4;
+    size_t size = end[0] | (size_t)end[1] << 8 | (size_t)end[2] << 16 | (size_t)end[3] << 24;
+    struct blob *out = blob_new(size);
+    z_stream z = {.next_in = (uint8_t *)a->gzip,
+                  .avail_in = (uInt)a->n,
+                  .next_out = blob_bytes(out),
+                  .avail_out = (uInt)size};
+
+    if (inflateInit2(&z, MAX_WBITS + 16) != Z_OK || inflate(&z, Z_FINISH) != Z_STREAM_END)
+        blob_unref(&out);
+    inflateEnd(&z);
+    return out;
+}
+
+static void send_asset(struct http_exchange *x, const struct asset *a)
+{
+    struct blob *plain = accepts_gzip(x) ? NULL : unpack(a);
+
+    if (plain) {
+        http_answer_blob(x, 200, a->type, plain);
+        blob_unref(&plain);
+        return;
+    }
+    http_set_header(x, "content-encoding", "gzip");
+    http_answer(x, 200, a->type, slice_of(a->gzip, a->n));
+}
+
 static void answer_asset(struct http_exchange *x, struct slice name)
 {
     const struct asset *a = find((const char *)name.p, name.n);
@@ -40,13 +82,13 @@ static void answer_asset(struct http_exchange *x, struct slice name)
         http_answer(x, 404, "text/plain; charset=utf-8", SLICE_LIT("not found\n"));
         return;
     }
-    http_set_header(x, "content-encoding", "gzip");
+    http_set_header(x, "vary", "Accept-Encoding");
     http_set_header(x, "cache-control", "no-cache");
     http_set_header(x, "x-content-type-options", "nosniff");
     http_set_header(x, "content-security-policy",
                     "default-src 'self'; media-src 'self' blob:; worker-src 'self' blob:; "
                     "img-src 'self' data: blob:; connect-src *");
-    http_answer(x, 200, a->type, slice_of(a->gzip, a->n));
+    send_asset(x, a);
 }
 
 static void answer_status(struct page *p, struct http_exchange *x)

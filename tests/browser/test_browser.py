@@ -55,7 +55,10 @@ def check_frames(seen, seconds, height=None):
     frames = seen["frames"]
     numbers = [f[0] for f in frames]
     assert len(frames) > seconds * FPS / 3, f"only {len(frames)} frames were shown"
-    assert all(a < b for a, b in zip(numbers, numbers[1:])), "a frame came back, or twice"
+    # A change of quality may show the frame at the seam once more: the same one, at the same time.
+    back = [(a, b) for a, b in zip(frames, frames[1:])
+            if b[0] < a[0] or (b[0] == a[0] and abs(b[2] - a[2]) > 0.001)]
+    assert not back, f"frames came back: {back[:3]}"
     shown = (frames[-1][1] - frames[0][1]) / 1000
     rate = (numbers[-1] - numbers[0]) / shown
     assert abs(rate - FPS) < FPS * 0.02, f"{rate:.2f} frames a second over {shown:.0f} s"

@@ -270,7 +270,7 @@ class Gateway(Node):
                         + self.log[-1500:])
 
     def stream(self, name="demo"):
-        return next(s for s in self.status()["streams"] if s["name"] == name)
+        return {s["name"]: s for s in self.status()["streams"]}[name]
 
     def push(self, name, number, body, ext="ts", method="PUT", **headers):
         """(status, headers, body) of a push, errors included."""
