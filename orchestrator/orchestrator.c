@@ -1,6 +1,7 @@
 /* Start, drain and stop of an orchestrator: its doors, its worker, what it tells. */
 #include "orchestrator/orchestrator.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,7 +19,8 @@ enum {
     MAX_CONNECTIONS = 8192,
     MAX_PER_PEER = 1024,
     DRAIN_LOOK_MS = 200,
-    DRAIN_QUIET_MS = 5000,   /* sessions without a segment for so long are over */
+    DRAIN_QUIET_MS = 3000,   /* sessions without a segment for so long are over, */
+    DRAIN_QUIET_FACTOR = 2,  /* or for so many times a segment's length */
     DRAIN_LINGER_MS = 1500,  /* the last renditions are fetched within it */
     DRAIN_CLOSING_MS = 10000 /* of the time given, kept for what runs; half of it at most */
 };
@@ -247,21 +249,32 @@ static void drained(struct orchestrator *o)
         fn(o->drained_arg);
 }
 
-/* Running streams go on until they pause for DRAIN_QUIET_MS or the time is nearly up; then
- * their gateways are sent elsewhere, and what has begun is finished. */
+/* Nobody is left who could send or fetch anything. */
+static bool is_alone(const struct orchestrator *o)
+{
+    return listener_connections(http_server_listener(o->service.server)) == 0;
+}
+
+static bool go_on(const struct orchestrator *o)
+{
+    return o->closing ? sessions_go_on(o, DRAIN_LINGER_MS, 0)
+                      : sessions_go_on(o, DRAIN_QUIET_MS, DRAIN_QUIET_FACTOR);
+}
+
+/* Running streams go on until they pause or the time is nearly up; then their gateways are sent
+ * elsewhere, and what has begun is finished. */
 static void look_if_drained(void *arg)
 {
     struct orchestrator *o = arg;
     int64_t left = o->drain_until_ms - clock_mono_ms();
-    int64_t quiet = sessions_quiet_ms(o);
+    bool idle = sessions_working(o) == 0;
 
     if (!o->closing && left <= o->drain_closing_ms && sessions_live(o)) {
         o->closing = true;
-        log_info(NULL, "the time to drain is nearly up: %lld sessions are sent elsewhere",
-                 (long long)sessions_live(o));
+        log_info(NULL, "the time to drain is nearly up: %" PRId64 " sessions are sent elsewhere",
+                 sessions_live(o));
     }
-    if (left <= 0 ||
-        (sessions_working(o) == 0 && quiet >= (o->closing ? DRAIN_LINGER_MS : DRAIN_QUIET_MS)))
+    if (left <= 0 || (idle && (is_alone(o) || !go_on(o))))
         drained(o);
 }
 
@@ -275,6 +288,7 @@ void orchestrator_drain(struct orchestrator *o, int within_ms, void (*on_done)(v
     o->drain_closing_ms = MIN(DRAIN_CLOSING_MS, within_ms / 2);
     log_info(NULL, "draining: no new sessions, %lld run on for at most %d s",
              (long long)sessions_live(o), within_ms / 1000);
+    self_check_stop(o); /* its connection would look like a gateway's */
     o->drain_timer = timer_new(o->loop, look_if_drained, o);
     timer_repeat(o->drain_timer, map_count(o->sessions) ? DRAIN_LOOK_MS : 1);
 }
@@ -284,7 +298,7 @@ void orchestrator_stop(struct orchestrator *o)
     if (!o)
         return;
     timer_free(o->drain_timer);
-    timer_free(o->self_check_timer);
+    self_check_stop(o);
     sessions_end_all(o);
     if (o->service.server)
         http_server_close(o->service.server);

@@ -40,6 +40,7 @@ struct orchestrator {
     struct local_worker *local_worker;
     struct refusals *refusals;
     size_t held_bytes; /* against MAX_HELD_BYTES */
+    struct http_client *self_client;
     struct timer *self_check_timer;
     char self_check[ERR_TEXT_MAX]; /* why gateways may not reach us; "" all is well */
 
@@ -68,5 +69,6 @@ void door_results(struct door *d, struct http_exchange *x);
 
 /* self_check.c: pings our own service address, as gateways would. */
 void self_check_start(struct orchestrator *o);
+void self_check_stop(struct orchestrator *o); /* twice is fine */
 
 #endif

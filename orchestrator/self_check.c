@@ -13,6 +13,8 @@ static void on_pinged(int status, const struct err *err, void *arg)
     struct orchestrator *o = arg;
     bool was_well = !o->self_check[0];
 
+    if (err && err->code == RC_CANCELLED)
+        return; /* stopped */
     o->self_check[0] = '\0';
     if (status == GRPC_OK) {
         if (!was_well)
@@ -43,13 +45,22 @@ static void ping(void *arg)
     buf_init(&message, 2 * PING_BYTES);
     ping_encode(slice_of(value, sizeof(value)), &message);
     call.message = buf_slice(&message);
-    grpc_call(o->client, &call);
+    grpc_call(o->self_client, &call);
     buf_cleanup(&message);
 }
 
 void self_check_start(struct orchestrator *o)
 {
+    o->self_client = http_client_new(o->loop);
     o->self_check_timer = timer_new(o->loop, ping, o);
     if (o->conf.startup_check)
         timer_start(o->self_check_timer, FIRST_AFTER_MS);
+}
+
+void self_check_stop(struct orchestrator *o)
+{
+    timer_free(o->self_check_timer);
+    o->self_check_timer = NULL;
+    http_client_free(o->self_client);
+    o->self_client = NULL;
 }

@@ -30,10 +30,11 @@ struct session {
     size_t uploads;       /* held by so many */
     struct list waiting;  /* of struct work; the first runs while task is set */
     struct task *task;
+    struct deferred next; /* begins the next one */
     struct timer *idle;
     int64_t used_ms; /* monotonic */
     struct results results;
-    int64_t since_ms, segments, failures, last_took_ms;
+    int64_t since_ms, segments, failures, last_took_ms, last_duration_ms;
     double last_ratio;
     char worker[64];
 };
@@ -260,6 +261,7 @@ void session_end(struct session *s, const char *why)
     answer_waiting(s);
     pool_end_session(o->pool, s->id);
     results_cleanup(&s->results);
+    loop_defer_cancel(o->loop, &s->next);
     timer_free(s->idle);
     free(s->manifest_id);
     free(s);
@@ -277,7 +279,13 @@ void sessions_end_all(struct orchestrator *o)
 
 /* --- the queue --- */
 
-static void run_next(struct session *s);
+static void run_next(void *arg);
+
+/* From the loop: a gateway that leaves may take several waiting segments with it. */
+static void run_next_soon(struct session *s)
+{
+    loop_defer(s->o->loop, &s->next, run_next, s);
+}
 
 static void note_result(struct session *s, const struct work *w, const struct task_result *r)
 {
@@ -289,6 +297,7 @@ static void note_result(struct session *s, const struct work *w, const struct ta
         return;
     }
     s->segments++;
+    s->last_duration_ms = duration_ms;
     s->last_took_ms = r->took_ms;
     s->last_ratio = (double)r->took_ms / (double)duration_ms;
     snprintf(s->worker, sizeof(s->worker), "%s", r->worker);
@@ -312,11 +321,12 @@ static void on_task_done(const struct task_result *r, void *arg)
     w->on_done(w, r);
     wait_idle(s);
     give_back_worker(s);
-    run_next(s);
+    run_next_soon(s);
 }
 
-static void run_next(struct session *s)
+static void run_next(void *arg)
 {
+    struct session *s = arg;
     struct work *w = LIST_FIRST(&s->waiting, struct work, node);
 
     if (!w || s->task)
@@ -345,7 +355,7 @@ bool session_put(struct session *s, struct work *w)
     }
     list_push(&s->waiting, &w->node);
     wait_idle(s);
-    run_next(s);
+    run_next_soon(s);
     return true;
 }
 
@@ -359,7 +369,7 @@ void session_drop(struct session *s, struct work *w)
     list_remove(&s->waiting, &w->node);
     wait_idle(s);
     give_back_worker(s);
-    run_next(s);
+    run_next_soon(s);
 }
 
 /* --- results --- */
@@ -387,15 +397,19 @@ size_t sessions_working(const struct orchestrator *o)
     return n;
 }
 
-int64_t sessions_quiet_ms(const struct orchestrator *o)
+bool sessions_go_on(const struct orchestrator *o, int64_t least_ms, int factor)
 {
-    int64_t last = 0;
     size_t at = 0;
-    void *s;
+    void *value;
 
-    while (map_next(o->sessions, &at, NULL, &s))
-        last = MAX(last, ((struct session *)s)->used_ms);
-    return last ? clock_mono_ms() - last : INT64_MAX;
+    while (map_next(o->sessions, &at, NULL, &value)) {
+        const struct session *s = value;
+        int64_t pause_ms = MAX(least_ms, factor * s->last_duration_ms);
+
+        if (clock_mono_ms() - s->used_ms < pause_ms)
+            return true;
+    }
+    return false;
 }
 
 static void session_status(const struct session *s, struct json_out *j)

@@ -53,9 +53,10 @@ int64_t sessions_limit(const struct orchestrator *o);
 int64_t sessions_live(const struct orchestrator *o);
 /* A gateway at this address has a session whose token is about to expire. */
 bool sessions_may_renew(const struct orchestrator *o, const char *peer);
-/* Segments under way, uploads included; and how long ago the last one was. */
+/* Segments under way, uploads included. */
 size_t sessions_working(const struct orchestrator *o);
-int64_t sessions_quiet_ms(const struct orchestrator *o);
+/* One was used within least_ms, or within `factor` times the length of its segments. */
+bool sessions_go_on(const struct orchestrator *o, int64_t least_ms, int factor);
 void sessions_status(const struct orchestrator *o, struct json_out *j);
 void sessions_end_all(struct orchestrator *o);
 

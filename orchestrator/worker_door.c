@@ -117,13 +117,15 @@ static void on_results_body(struct http_exchange *x, struct blob *body, const st
             turn_away_results(p, x, 500, why->text);
         return;
     }
-    if (read_results(p, body, &t, &err) == RC_OK) {
-        if (!pool_result(p->door->o->pool, p->task_id, &t))
-            log_debug(NULL, "nobody waits for results of task %" PRId64, p->task_id);
-        http_answer(x, 200, "text/plain; charset=utf-8", SLICE_LIT("OK"));
-    } else {
+    if (read_results(p, body, &t, &err) != RC_OK) {
         turn_away_results(p, x, 500, err.text);
+        t.rc = err.code;
+        t.err = err;
+    } else {
+        http_answer(x, 200, "text/plain; charset=utf-8", SLICE_LIT("OK"));
     }
+    if (!pool_result(p->door->o->pool, p->task_id, &t))
+        log_debug(NULL, "nobody waits for results of task %" PRId64, p->task_id);
     for (size_t i = 0; i < t.n; i++) {
         blob_unref(&t.media[i]);
         blob_unref(&t.phash[i]);

@@ -128,7 +128,8 @@ class Stream:
 class H2:
     """One HTTP/2 connection; a thread reads, any thread may ask."""
 
-    def __init__(self, addr, tls=True, read=True):
+    def __init__(self, addr, tls=True, silent=False):
+        """silent: says nothing of its own, for bytes that were recorded."""
         if addr.startswith("unix:"):
             self.socket = socket.socket(socket.AF_UNIX)
             self.socket.connect(addr[5:])
@@ -147,17 +148,25 @@ class H2:
         self.h2 = h2.connection.H2Connection(
             h2.config.H2Configuration(header_encoding="utf-8"))
         self.lock, self.window = threading.RLock(), threading.Condition()
-        self.streams, self.closed = {}, False
+        self.streams, self.closed, self.silent = {}, False, silent
         with self.lock:
             self.h2.initiate_connection()
             self.h2.increment_flow_control_window(1 << 26)
             self.flush()
-        if read:
-            threading.Thread(target=self._read, daemon=True).start()
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def expect(self, number):
+        """The stream that recorded bytes will open."""
+        with self.lock:
+            self.h2.send_headers(number, [(":method", "POST"), (":scheme", "https"),
+                                          (":authority", "a"), (":path", "/")], end_stream=True)
+            self.flush()
+            self.streams[number] = Stream(self, number)
+        return self.streams[number]
 
     def flush(self):
         data = self.h2.data_to_send()
-        if data:
+        if data and not self.silent:
             self.socket.sendall(data)
 
     def _read(self):

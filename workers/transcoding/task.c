@@ -286,6 +286,8 @@ static void begin(void *arg)
     if (t->m.seg.has_caps && caps_compatible(&t->m.seg.caps, t->conf.have, &lacks) != RC_OK) {
         log_peer(&t->log, "this worker %s", lacks.text);
         fail(t, "incompatible segment capabilities");
+    } else if (!t->m.seg.n_profiles) {
+        fail(t, "TranscoderUnrecognizedProfile");
     } else {
         fetch(t);
     }
