@@ -6,7 +6,7 @@ enum {
     MIN_FPS = 1,
     MAX_FPS = 250, /* what a bitstream may tell and be believed */
     MAX_FPS_DEN = 10000,
-    SURE_AFTER = 8, /* frames on a grid before a miss is forgiven */
+    SURE_AFTER = 8, /* frames before a guess may be taken */
     MISSES_MAX = 4, /* of the last 16: the rate varies */
     MISS_WINDOW = 0xffff,
     DRIFT_WINDOW = 64, /* frames: at 30 Hz, 2 ms in them are 940 ppm */
@@ -156,7 +156,6 @@ static void take_grid(struct video_cadence *c, struct grid grid, int64_t at, int
     c->grid = grid;
     c->grid.at = at;
     grid_move(&c->grid, place);
-    c->fits = 0;
     c->misses = 0;
     c->drift = c->drift_frames = 0;
 }
@@ -172,8 +171,7 @@ static int64_t watch(struct video_cadence *c, int64_t sent)
     if (best >= 0) {
         const struct guess *g = &c->guess[best];
 
-        take_grid(c, guessed_grid(c, best), c->first + (g->low + g->high) / 2, g->last);
-        c->fits = SURE_AFTER;
+        take_grid(c, guessed_grid(c, best), c->first, g->last);
         return grid_time(&c->grid, c->grid.n);
     }
     if (!any_alive(c) || sent - c->first > WATCH_MAX)
@@ -191,17 +189,16 @@ static int64_t tolerance(const struct video_cadence *c)
 static bool miss(struct video_cadence *c)
 {
     c->misses = (c->misses << 1 | 1) & MISS_WINDOW;
-    return c->fits < SURE_AFTER || __builtin_popcount(c->misses) >= MISSES_MAX;
+    return __builtin_popcount(c->misses) >= MISSES_MAX;
 }
 
-/* A sender whose clock drifts is followed a little at a time; rounding alone never gets beyond
- * one unit. False when so much had to be followed that the period must be another one. */
+/* A sender whose clock drifts is followed; rounding alone never gets beyond one unit. False when
+ * so much had to be followed that the period must be another one. */
 static bool follow_drift(struct video_cadence *c, int64_t off)
 {
-    struct grid *g = &c->grid;
-    int64_t step = clamp(off - clamp(off, c->unit + ROUNDING), g->num / g->den / 64);
+    int64_t step = off - clamp(off, c->unit + ROUNDING);
 
-    g->at += step;
+    c->grid.at += step;
     c->drift += step;
     if (++c->drift_frames < DRIFT_WINDOW)
         return true;
@@ -230,7 +227,6 @@ static int64_t follow(struct video_cadence *c, int64_t sent)
     c->step = MIN(place - g->n, c->last_step ? c->last_step : place - g->n);
     c->last_step = place - g->n;
     c->misses = (c->misses << 1) & MISS_WINDOW;
-    c->fits++;
     grid_move(g, place);
     return grid_time(g, g->n);
 }

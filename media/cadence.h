@@ -34,7 +34,6 @@ struct video_cadence {
     struct grid grid;
     int64_t step; /* places from frame to frame, the smaller of the last two */
     int64_t last_step;
-    int fits;                    /* frames on the grid since it was taken */
     uint32_t misses;             /* of the last frames, newest in bit 0 */
     int64_t drift, drift_frames; /* how far the grid was led in this window */
     struct guess guess[CADENCE_GUESSES];

@@ -313,6 +313,34 @@ static void from_steady_to_variable_and_back(void **state)
     rig_free(r);
 }
 
+/* One late frame is as late as it says; the beat goes on. */
+static void one_frame_off_the_beat(void **state)
+{
+    struct rig *r = rig_new(1000, 32, 30000. / 1001, 44100);
+
+    for (int64_t n = 0; n < 200; n++)
+        video(r, stamp_ms(n, 30000, 1001, NEAREST, 0) + (n == 100 ? 12 : 0));
+    for (int n = 0; n < 200; n++)
+        assert_int_equal(r->out[TRACK_VIDEO][n].dts,
+                         START + (n == 100 ? (3337 + 12) * MS : n * 3003));
+    rig_free(r);
+}
+
+/* A pause that is no whole number of frames: from there on the beat lies elsewhere. */
+static void a_new_phase_is_found(void **state)
+{
+    struct rig *r = rig_new(1000, 32, 30000. / 1001, 44100);
+    const struct frame *v = r->out[TRACK_VIDEO];
+
+    for (int64_t n = 0; n < 400; n++)
+        video(r, stamp_ms(n, 30000, 1001, NEAREST, 0) + (n >= 200 ? 15 : 0));
+    assert_int_equal(v[199].dts, START + 199 * 3003);
+    for (int n = 240; n < 400; n++)
+        assert_int_equal(v[n].dts - v[n - 1].dts, 3003);
+    assert_true(llabs(v[399].dts - START - 399 * 3003 - 15 * MS) <= MS);
+    rig_free(r);
+}
+
 /* --- B-frames --- */
 
 static const int order[] = {0, 3, 1, 2}; /* I P B B; shown one frame after decoding */
@@ -464,6 +492,23 @@ static void counter_wraps(void **state)
         struct timeline_stats s = rig_free(r);
         assert_int_equal(s.wraps, cases[i].wraps);
         assert_int_equal(s.jumps, 0);
+    }
+}
+
+/* Sound that begins when the pictures have just wrapped, with a stamp from before. */
+static void wrap_between_the_tracks(void **state)
+{
+    static const int64_t modulo[] = {(int64_t)1 << 31, (int64_t)1 << 32};
+
+    for (size_t i = 0; i < ARRAY_LEN(modulo); i++) {
+        struct rig *r = rig_new(1000, 32, 25, 48000);
+
+        for (int64_t n = -10; n < 2; n++)
+            video(r, (n * 40 + modulo[i]) % modulo[i]);
+        audio(r, modulo[i] - 20);
+        audio(r, 1);
+        assert_int_equal(r->out[TRACK_AUDIO][0].dts, last(r, TRACK_VIDEO)->dts - 60 * MS);
+        assert_int_equal(rig_free(r).jumps, 0);
     }
 }
 
@@ -771,6 +816,8 @@ int main(void)
         cmocka_unit_test(variable_rate_is_left_as_sent),
         cmocka_unit_test(variable_rate_with_a_hint),
         cmocka_unit_test(from_steady_to_variable_and_back),
+        cmocka_unit_test(one_frame_off_the_beat),
+        cmocka_unit_test(a_new_phase_is_found),
         cmocka_unit_test(compositions_snap_to_the_grid),
         cmocka_unit_test(negative_compositions),
         cmocka_unit_test(impossible_compositions),
@@ -780,6 +827,7 @@ int main(void)
         cmocka_unit_test(audio_offset_is_slewed),
         cmocka_unit_test(audio_drifts),
         cmocka_unit_test(counter_wraps),
+        cmocka_unit_test(wrap_between_the_tracks),
         cmocka_unit_test(pts_wraps_before_dts),
         cmocka_unit_test(exact_times_stay),
         cmocka_unit_test(jump_of_both_tracks),

@@ -134,6 +134,18 @@ static void buf_remove(struct buf *b, size_t at, size_t n)
     b->n -= n;
 }
 
+/* What came out is what went in: no frame with a hole in it. */
+static void assert_undamaged(const struct clip *in, const struct clip *out)
+{
+    for (int i = 0, at = 0; i < out->n; i++) {
+        if (out->f[i].kind != TRACK_VIDEO)
+            continue;
+        while (at < in->n && !same_frame(&in->f[at], &out->f[i]))
+            at++;
+        assert_true(at < in->n);
+    }
+}
+
 /* Each single packet lost in turn: of the video only the picture it was part of goes (and the
  * one before, whose end is only known by what follows), of the audio at most one PES. */
 static void one_packet_lost(void **state)
@@ -156,6 +168,7 @@ static void one_packet_lost(void **state)
         struct seen *seen = demux(buf_slice(&damaged), 1000, RC_OK);
         for (int i = 0; i < seen->clip.n; i++)
             got[seen->clip.f[i].kind]++;
+        assert_undamaged(&s->clip, &seen->clip);
         if (at >= 3 * PACKET) { /* tables and first sets were there */
             assert_in_range(got[TRACK_VIDEO], pictures - (pid == 0x100 ? 2 : 0), pictures);
             assert_in_range(got[TRACK_AUDIO], sounds - (pid == 0x101 ? 10 : 0), sounds);
@@ -233,7 +246,53 @@ static void marked_packets(void **state)
     stream_free(s);
 }
 
+/* A picture too large for a PES that says its length is only known to be whole by the packets'
+ * counters; also when its packets are there but marked as damaged. */
+static void loss_in_a_large_picture(void **state)
+{
+    struct track v = track_of(AVCC_25);
+
+    for (int marked = 0; marked < 2; marked++) {
+        struct ts_mux *m = ts_mux_new();
+        bool lost[MAX_FRAMES] = {false, true};
+        struct clip clip = {.n = 0};
+        struct buf out;
+
+        buf_init(&out, 1 << 27);
+        ts_mux_track(m, TRACK_VIDEO, &v);
+        ts_mux_begin(m, &out, false);
+        for (int n = 0; n < 3; n++) {
+            clip_add(&clip, picture(n * 3600, n * 3600, n == 0, 70000));
+            ts_mux_frame(m, &clip.f[n], &out);
+        }
+        if (marked)
+            out.p[500 * PACKET + 1] |= 0x80;
+        else
+            buf_remove(&out, 500 * PACKET, PACKET);
+        struct seen *seen = demux(buf_slice(&out), 4096, RC_OK);
+        assert_same(&clip, &seen->clip, TRACK_VIDEO, lost);
+        seen_free(seen);
+        clip_clear(&clip);
+        buf_cleanup(&out);
+        ts_mux_free(m);
+    }
+    track_cleanup(&v);
+}
+
 /* --- finding sync --- */
+
+static void sync_is_found_at_once(void **state)
+{
+    struct stream *s = stream_new(30, 900000);
+    struct buf b;
+
+    buf_init(&b, 1 << 27);
+    buf_add(&b, "\0GGG\0GG\0", 8);
+    buf_add_slice(&b, buf_slice(&s->bytes));
+    assert_whole(s, buf_slice(&b), 100);
+    buf_cleanup(&b);
+    stream_free(s);
+}
 
 static void junk_before_the_stream(void **state)
 {
@@ -411,6 +470,82 @@ static void descriptors_over_three_packets(void **state)
     hand_free(h);
 }
 
+/* Two sections, the first ending in the packet where the second begins. */
+static void sections_share_a_packet(void **state)
+{
+    static const char first[] = "02b0120001c10000e030f0001be030f000";
+    struct hand *h = xcalloc(1, sizeof(*h));
+    struct blob *pmt = from_hex(first);
+    struct buf s;
+
+    buf_init(&h->out, 1 << 20);
+    buf_init(&s, 1000);
+    hand_section(h, 0, "000001c100000001e020");
+    buf_add_slice(&s, blob_slice(pmt));
+    buf_be32(&s, ts_crc(blob_slice(pmt)));
+    struct buf part;
+    buf_init(&part, 1000);
+    buf_u8(&part, 0);
+    buf_add(&part, s.p, 10);
+    hand_packet(h, 0x20, true, buf_slice(&part));
+    buf_clear(&part);
+    buf_u8(&part, (uint8_t)(s.n - 10));
+    buf_add(&part, s.p + 10, s.n - 10);
+    buf_u8(&part, 0xff);
+    hand_packet(h, 0x20, true, buf_slice(&part));
+    hand_pes(h, 0x30, PES_0, SETS_25 IDR);
+    struct seen *seen = demux(buf_slice(&h->out), 50, RC_OK);
+    assert_int_equal(seen->clip.n, 1);
+    seen_free(seen);
+    buf_cleanup(&part);
+    buf_cleanup(&s);
+    blob_unref(&pmt);
+    hand_free(h);
+}
+
+/* A second part of the PAT names other programmes; a table may announce what is not yet. */
+static void tables_that_are_not_for_now(void **state)
+{
+    struct hand *h = hand_new(PMT_H264_AAC);
+
+    hand_pes(h, 0x30, PES_0, SETS_25 IDR);
+    hand_section(h, 0, "000001c101010002e050");
+    hand_section(h, 0x50, "020002c10000e060f0001be060f000");
+    hand_section(h, 0x20, "020001c20000e060f0001be060f000");
+    hand_pes(h, 0x60, PES_0, SETS_25 IDR);
+    hand_pes(h, 0x30, PES_0, SLICE);
+    struct seen *seen = demux(buf_slice(&h->out), 50, RC_OK);
+    assert_int_equal(seen->clip.n, 2);
+    assert_bytes(blob_slice(seen->clip.f[1].data), "0000000441999999");
+    seen_free(seen);
+    hand_free(h);
+}
+
+/* A picture above the limit is left out whole. */
+static void picture_above_the_limit(void **state)
+{
+    struct ts_mux *m = ts_mux_new();
+    struct track v = track_of(AVCC_25);
+    struct clip clip = {.n = 0};
+    bool lost[] = {false, true, false};
+    struct buf out;
+
+    buf_init(&out, 1 << 27);
+    ts_mux_track(m, TRACK_VIDEO, &v);
+    ts_mux_begin(m, &out, false);
+    for (int n = 0; n < 3; n++) {
+        clip_add(&clip, picture(n * 3600, n * 3600, true, MAX_FRAME_BYTES - 5 + n % 2));
+        ts_mux_frame(m, &clip.f[n], &out);
+    }
+    struct seen *seen = demux(buf_slice(&out), SIZE_MAX, RC_OK);
+    assert_same(&clip, &seen->clip, TRACK_VIDEO, lost);
+    seen_free(seen);
+    clip_clear(&clip);
+    buf_cleanup(&out);
+    track_cleanup(&v);
+    ts_mux_free(m);
+}
+
 /* What comes before parameter sets, or without any time, is no frame; a time that is left out
  * later goes on in the same step. */
 static void pictures_without_times_or_sets(void **state)
@@ -488,7 +623,9 @@ static void sound_with_junk(void **state)
 {
     struct hand *h = hand_new(PMT_H264_AAC);
 
-    hand_pes(h, 0x31, PES_AUDIO("0000"), "ffff00fff14c80fffff0" ADTS_1 ADTS_2 ADTS_1);
+    hand_pes(h, 0x31, PES_AUDIO("0000"),
+             "ffff00fff14c80fffff0"
+             "fff14c80013ffcaabbcc" ADTS_1 ADTS_2 ADTS_1);
     struct seen *seen = demux(buf_slice(&h->out), 50, RC_OK);
     assert_int_equal(seen->clip.n, 3);
     assert_int_equal(seen->clip.f[0].dts, 0);
@@ -638,10 +775,15 @@ int main(void)
         cmocka_unit_test(sync_lost_and_found),
         cmocka_unit_test(repeated_packets),
         cmocka_unit_test(marked_packets),
+        cmocka_unit_test(loss_in_a_large_picture),
+        cmocka_unit_test(sync_is_found_at_once),
         cmocka_unit_test(junk_before_the_stream),
         cmocka_unit_test(short_streams),
         cmocka_unit_test(something_else),
         cmocka_unit_test(descriptors_over_three_packets),
+        cmocka_unit_test(sections_share_a_packet),
+        cmocka_unit_test(tables_that_are_not_for_now),
+        cmocka_unit_test(picture_above_the_limit),
         cmocka_unit_test(pictures_without_times_or_sets),
         cmocka_unit_test(parameter_sets_change),
         cmocka_unit_test(sound_across_pes),

@@ -438,7 +438,26 @@ static void discontinuity_is_told_once(void **state)
     finish(r);
     assert_int_equal(r->reading.discontinuities, 1);
     assert_int_equal(r->reading.pcrs, 2); /* no clock is filled in between */
+    assert_int_equal(r->reading.pcr, 3100 - 63000 + WRAP);
     rig_free(r);
+}
+
+/* A long hole is the source's: ten seconds are filled with a clock, eleven are not. */
+static void long_holes_are_not_filled(void **state)
+{
+    static const int64_t holes[] = {10, 11};
+
+    for (size_t i = 0; i < ARRAY_LEN(holes); i++) {
+        struct rig *r = rig_new(true, false);
+        int64_t after = 900000 + holes[i] * TICKS_PER_SECOND;
+
+        ts_mux_begin(r->m, &r->out, false);
+        put(r, picture(900000, 900000, true, 10));
+        put(r, picture(after, after, false, 10));
+        finish(r);
+        assert_int_equal(r->reading.pcrs, holes[i] == 10 ? 2 + 111 : 2);
+        rig_free(r);
+    }
 }
 
 static void times_wrap(void **state)
@@ -501,8 +520,8 @@ static void sound_is_grouped(void **state)
 static void sound_with_gaps(void **state)
 {
     struct rig *r = rig_new(true, true);
-    static const int64_t at[] = {0, 1920, 3840, 9000, 10920, 10923, 12844};
-    static const int64_t starts[] = {0, 9000, 10923};
+    static const int64_t at[] = {0, 1920, 3840, 9000, 10920, 12843, 14765};
+    static const int64_t starts[] = {0, 9000, 12843};
 
     ts_mux_begin(r->m, &r->out, false);
     for (size_t i = 0; i < ARRAY_LEN(at); i++)
@@ -543,6 +562,7 @@ int main(void)
         cmocka_unit_test(pcr_of_audio_only),
         cmocka_unit_test(pcr_never_goes_back),
         cmocka_unit_test(discontinuity_is_told_once),
+        cmocka_unit_test(long_holes_are_not_filled),
         cmocka_unit_test(times_wrap),
         cmocka_unit_test(sound_is_grouped),
         cmocka_unit_test(sound_with_gaps),
