@@ -3,6 +3,12 @@
  * Takes any cut of the bytes; finds sync, the first programme, its first video and
  * audio stream. Damage (lost packets, wrong counters, bad CRC) loses the frame it is in
  * and no more. Times are 90 kHz modulo 2^33 as sent; feed a timeline with them.
+ *
+ * One PES is one picture, as all live senders have it; it is told when its stated length is
+ * there, else when the next begins. Pictures before the first parameter sets are left out:
+ * nobody could decode them. A stream that the PMT no longer names ends with a track of
+ * CODEC_NONE.
+ *
  * Source: ISO/IEC 13818-1 2.4.   Threads: one.
  */
 #ifndef LEAT_MEDIA_TS_DEMUX_H
@@ -25,7 +31,7 @@ struct ts_probe {
     bool has_video, has_audio; /* declared in the PMT */
     char video_codec[16];      /* "h264", "hevc", or "type 0x.." for an unknown one */
     struct track video, audio; /* codec NONE when no parameter set was found */
-    int video_frames, key_frames, audio_frames;
+    int video_frames, key_frames, audio_frames; /* video not H.264: PES with a time; no keys */
     int64_t first_pts, duration; /* 90 kHz of the video, else audio; -1 without frames */
     int64_t first_video_pts;
 };

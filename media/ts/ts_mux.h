@@ -5,7 +5,9 @@
  * segments; PTS wrap at 2^33. Bytes appear as frames arrive (nothing is done at the
  * end of a segment), so hashing can follow.
  * Video PID 0x100, audio PID 0x101, PMT 0x1000. AAC frames are grouped into PES of up to
- * 200 ms. A PES carries exactly its frame's times; no offset is added.
+ * 200 ms (100 ms without video). A PES carries exactly its frame's times; no offset is added.
+ * Instead PCR runs 700 ms behind the dts it comes with, so that data is there before its time;
+ * a stream whose times begin below 63000 begins with PCR values just below 2^33.
  * Source: ISO/IEC 13818-1 2.4; delivery.md b.5.   Threads: one.
  */
 #ifndef LEAT_MEDIA_TS_MUX_H
