@@ -4,8 +4,13 @@
 
 #include "base/buf.h"
 
-/* A size that no machine has is to be answered with NULL by the sanitizer's malloc as well. */
+/* A size that no machine has is to be answered with NULL by the sanitizers' malloc as well. */
 __attribute__((visibility("default"))) const char *__asan_default_options(void)
+{
+    return "allocator_may_return_null=1";
+}
+
+__attribute__((visibility("default"))) const char *__tsan_default_options(void)
 {
     return "allocator_may_return_null=1";
 }
