@@ -26,14 +26,14 @@ enum { GOP_DEFAULT = 0, GOP_INTRA = -1 };
 
 struct profile {
     char name[PROFILE_NAME_MAX + 1];
-    int width, height;            /* pixels, as asked; video.md 12.2 says what is made of them */
-    int bitrate;                  /* bits a second */
-    uint32_t fps, fps_den;        /* fps 0: as the source; fps_den 0: 1 */
-    int32_t gop_ms;               /* GOP_DEFAULT, GOP_INTRA or milliseconds */
+    int width, height;     /* pixels, as asked; video.md 12.2 says what is made of them */
+    int bitrate;           /* bits a second */
+    uint32_t fps, fps_den; /* fps 0: as the source; fps_den 0: 1 */
+    int32_t gop_ms;        /* GOP_DEFAULT, GOP_INTRA or milliseconds */
     enum container container;
     enum encoder_profile profile;
     enum video_encoder encoder;
-    uint32_t quality;             /* like CRF; 0: unset */
+    uint32_t quality; /* like CRF; 0: unset */
 };
 
 #endif
