@@ -402,3 +402,202 @@ def wait_until(what, seconds=10, text="the condition"):
         assert time.monotonic() < end, f"waited {seconds} s for {text}"
         time.sleep(0.02)
     return value
+
+
+# --- an orchestrator ---
+
+class OrchestratorPeer:
+    """What a worker meets: TLS, RegisterTranscoder held open, sources by HTTP/1.1, results by
+    HTTP/2. A test says what is notified and how posts are answered."""
+
+    def __init__(self, secret="matrix-secret"):
+        self.secret = secret
+        self.folder = tempfile.TemporaryDirectory(prefix="leat-peer-")
+        cert, key = f"{self.folder.name}/cert.pem", f"{self.folder.name}/key.pem"
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt",
+                        "ec_paramgen_curve:P-256", "-nodes", "-subj", "/CN=peer", "-days", "2",
+                        "-keyout", key, "-out", cert], check=True, capture_output=True)
+        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self.context.load_cert_chain(cert, key)
+        self.context.set_alpn_protocols(["h2"])
+        self.sources, self.gets = {}, []        # path -> bytes; (path, request text)
+        self.registrations = queue.Queue()      # Registration
+        self.posts = queue.Queue()              # (headers in order, body)
+        self.post_answers = []                  # "reset", "close" or a status, for the next posts
+        self.refuse = None                      # gRPC status and text for registrations
+        self.frozen = False                     # reads and says nothing any more
+        self.connections = []
+        self.listen()
+        self.addr = f"127.0.0.1:{self.port}"
+
+    def listen(self, port=0):
+        self.listener = socket.create_server(("127.0.0.1", port))
+        self.port = self.listener.getsockname()[1]
+        threading.Thread(target=self._accept, args=(self.listener,), daemon=True).start()
+
+    def _accept(self, listener):
+        while True:
+            try:
+                raw, _ = listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._serve, args=(raw,), daemon=True).start()
+
+    def _serve(self, raw):
+        try:
+            s = self.context.wrap_socket(raw, server_side=True)
+        except (OSError, ssl.SSLError):
+            return
+        self.connections.append(s)
+        try:
+            if s.selected_alpn_protocol() == "h2":
+                Http2Server(self, s).run()
+            else:
+                self._serve_http1(s)
+        except (OSError, h2.exceptions.ProtocolError):
+            pass
+        finally:
+            s.close()
+
+    def _serve_http1(self, s):
+        data = b""
+        while True:
+            while b"\r\n\r\n" not in data:
+                more = s.recv(65536)
+                if not more:
+                    return
+                data += more
+            request, data = data.split(b"\r\n\r\n", 1)
+            path = request.split(b" ")[1].decode()
+            self.gets.append((path, request.decode()))
+            body = self.sources.get(path)
+            if body == "close":
+                self.sources[path] = self.sources.pop("then")
+                return
+            head = f"HTTP/1.1 {200 if body is not None else 404} X\r\n" \
+                   f"Content-Type: \r\nContent-Length: {len(body or b'')}\r\n\r\n"
+            s.sendall(head.encode() + (body or b""))
+
+    def registration(self, timeout=20):
+        return self.registrations.get(timeout=timeout)
+
+    def post(self, timeout=30):
+        return self.posts.get(timeout=timeout)
+
+    def drop(self):
+        """All connections end, as when the process dies."""
+        for s in self.connections:
+            try:
+                s.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+        self.connections.clear()
+
+    def stop_listening(self):
+        try:
+            self.listener.shutdown(socket.SHUT_RDWR)    # wakes the thread in accept()
+        except OSError:
+            pass
+        self.listener.close()
+
+    def close(self):
+        self.stop_listening()
+        self.drop()
+        self.folder.cleanup()
+
+
+class Registration:
+    def __init__(self, server, stream_id, headers, request):
+        self.server, self.stream_id, self.headers, self.request = server, stream_id, headers, request
+        self.started = False
+
+    def notify(self, message):
+        body = message.SerializeToString()
+        with self.server.lock:
+            if not self.started:
+                self.server.h2.send_headers(self.stream_id, [
+                    (":status", "200"), ("content-type", "application/grpc")])
+                self.started = True
+            self.server.h2.send_data(self.stream_id, struct.pack(">BI", 0, len(body)) + body)
+            self.server.flush()
+
+    def end(self, status, text):
+        with self.server.lock:
+            self.server.h2.send_headers(self.stream_id, [
+                (":status", "200"), ("content-type", "application/grpc"),
+                ("grpc-status", str(status)), ("grpc-message", text)], end_stream=True)
+            self.server.flush()
+
+
+class Http2Server:
+    """One connection of an OrchestratorPeer."""
+
+    def __init__(self, owner, s):
+        self.owner, self.socket, self.lock = owner, s, threading.RLock()
+        self.h2 = h2.connection.H2Connection(
+            h2.config.H2Configuration(client_side=False, header_encoding="utf-8"))
+        self.requests = {}
+
+    def flush(self):
+        data = self.h2.data_to_send()
+        if data:
+            self.socket.sendall(data)
+
+    def run(self):
+        with self.lock:
+            self.h2.initiate_connection()
+            self.h2.increment_flow_control_window(1 << 26)
+            self.flush()
+        while data := self.socket.recv(65536):
+            while self.owner.frozen:
+                time.sleep(0.1)
+            with self.lock:
+                for event in self.h2.receive_data(data):
+                    if self.on_event(event) == "close":
+                        return
+                self.flush()
+
+    def on_event(self, event):
+        if isinstance(event, h2.events.RequestReceived):
+            self.requests[event.stream_id] = (event.headers, bytearray())
+        elif isinstance(event, h2.events.DataReceived):
+            self.requests[event.stream_id][1].extend(event.data)
+            self.h2.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
+        elif isinstance(event, h2.events.StreamEnded):
+            headers, body = self.requests.pop(event.stream_id)
+            return self.on_request(event.stream_id, headers, bytes(body))
+        return None
+
+    def on_request(self, stream_id, headers, body):
+        path = dict(headers)[":path"]
+        if path == "/net.Transcoder/RegisterTranscoder":
+            r = Registration(self, stream_id, headers, pb.RegisterRequest.FromString(body[5:]))
+            if self.owner.refuse:
+                r.end(*self.owner.refuse)
+            self.owner.registrations.put(r)
+            return None
+        answer = self.owner.post_answers.pop(0) if self.owner.post_answers else 200
+        self.owner.posts.put((headers, body))
+        if answer == "close":
+            return "close"
+        if answer == "reset":
+            self.h2.reset_stream(stream_id)
+            return None
+        text = b"OK" if answer == 200 else b"not now\n"
+        self.h2.send_headers(stream_id, [(":status", str(answer)),
+                                         ("content-length", str(len(text)))])
+        self.h2.send_data(stream_id, text, end_stream=True)
+        return None
+
+
+def parts_of(content_type, body):
+    """[(headers text, bytes)] of a multipart body, taken apart by hand."""
+    boundary = b"--" + content_type.split("boundary=")[1].encode()
+    pieces = body.split(boundary)
+    assert pieces[0] == b"" and pieces[-1] == b"--\r\n"
+    parts = []
+    for piece in pieces[1:-1]:
+        head, data = piece.split(b"\r\n\r\n", 1)
+        assert head.startswith(b"\r\n") and data.endswith(b"\r\n")
+        parts.append((head[2:].decode(), data[:-2]))
+    return parts

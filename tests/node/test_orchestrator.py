@@ -6,12 +6,14 @@ import json
 import socket
 import ssl
 import struct
+import subprocess
 import threading
 import time
+import urllib.error
 
 import pytest
 
-from leatnet import ROOT
+from leatnet import ROOT, SANITIZED, fetch, free_port
 from peers import (GRPC, H2, LADDER, VECTORS, GatewayPeer, WorkerPeer, get, headers_of, keccak, pb,
                    wait_until)
 
@@ -139,10 +141,10 @@ def test_self_check_reaches_the_service_address(orchestrator):
 
 def test_wrong_service_address_is_said_at_readyz(network):
     o = network.orchestrator("-serviceAddr", "127.0.0.1:1", "-httpAddr",
-                             f"127.0.0.1:{__import__('leatnet').free_port()}", ready=False)
+                             f"127.0.0.1:{free_port()}", ready=False)
     o.wait_log("gateways cannot reach this node at https://127.0.0.1:1")
-    with pytest.raises(Exception) as error:
-        __import__("leatnet").fetch(f"http://{o.admin}/readyz")
+    with pytest.raises(urllib.error.HTTPError) as error:
+        fetch(f"http://{o.admin}/readyz")
     assert b"-serviceAddr" in error.value.read()
 
 
@@ -566,7 +568,6 @@ def test_a_hundred_quotes_at_once(worker, gateway):
 
 
 def test_clear_text_service(network):
-    from leatnet import free_port
     port = free_port()
     o = network.orchestrator("-serviceAddr", f"http://127.0.0.1:{port}")
     addr = f"127.0.0.1:{port}"
@@ -606,8 +607,6 @@ def test_certificate_is_made_anew_at_each_start(orchestrator):
 
 
 def test_second_orchestrator_on_the_port_says_so(orchestrator, network, tmp_path):
-    import subprocess
-    from leatnet import SANITIZED
     run = subprocess.run([SANITIZED / "leat", "orchestrator", "-transcoder", "-serviceAddr",
                           orchestrator.service, "-cliAddr", "127.0.0.1:0", "-dataDir",
                           tmp_path / "second"], capture_output=True, timeout=20)
