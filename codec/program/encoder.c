@@ -55,8 +55,11 @@ static void set_gop(struct encoder *e, const struct profile *p)
 
 static void set_rate_control(AVCodecContext *c, const struct profile *p)
 {
-    if (p->bitrate > 0)
+    if (p->bitrate > 0) {
         c->bit_rate = c->rc_max_rate = c->rc_min_rate = c->rc_buffer_size = p->bitrate;
+        /* The first seconds may not spend a whole buffer that nobody has filled yet. */
+        c->rc_initial_buffer_occupancy = p->bitrate / 2;
+    }
     if (p->quality > 0 && p->quality <= MAX_QUALITY)
         av_opt_set_double(c->priv_data, "crf", p->quality, 0);
 }
