@@ -6,7 +6,7 @@
 
 #include "base/text.h"
 
-enum { GZIP_FROM_BYTES = 200, SEGMENT_MAX_AGE_S = 86400 };
+enum { GZIP_FROM_BYTES = 200 };
 
 /* On every status, errors too: a player in a browser must be able to read them. */
 static void set_cors(struct http_exchange *x)
@@ -22,6 +22,8 @@ void deliver_refusal(struct http_exchange *x, int status, const char *why)
 
     set_cors(x);
     http_set_header(x, "cache-control", "max-age=1");
+    if (status == 503)
+        http_set_header(x, "retry-after", "1");
     snprintf(line, sizeof(line), "%s\n", why);
     http_answer(x, status, "text/plain; charset=utf-8", slice_str(line));
 }
@@ -47,15 +49,29 @@ bool deliver_method(struct http_exchange *x)
 
 /* --- playlists --- */
 
+/* "gzip;q=0.0" means no. */
+static bool is_gzip(struct slice coding)
+{
+    struct slice name, q;
+
+    if (!slice_split(&coding, ';', &name) || !slice_eq_nocase(slice_trim(name), "gzip"))
+        return false;
+    q = slice_trim(coding);
+    if (!slice_has_prefix(q, "q="))
+        return true;
+    for (size_t i = 2; i < q.n; i++)
+        if (q.p[i] >= '1' && q.p[i] <= '9')
+            return true;
+    return false;
+}
+
 static bool accepts_gzip(struct http_exchange *x)
 {
     struct slice rest = http_header_get(&http_request(x)->headers, "accept-encoding"), one;
 
-    while (slice_split(&rest, ',', &one)) {
-        one = slice_trim(one);
-        if (slice_has_prefix(one, "gzip"))
-            return !slice_has_suffix(one, "q=0");
-    }
+    while (slice_split(&rest, ',', &one))
+        if (is_gzip(one))
+            return true;
     return false;
 }
 
@@ -78,55 +94,60 @@ static struct blob *compress_text(struct slice text)
     return out;
 }
 
-void deliver_playlist(struct http_exchange *x, struct blob *text, struct blob **gzip,
-                      int target_duration_s)
+void deliver_playlist(struct http_exchange *x, struct shared_text *t, int target_duration_s)
 {
-    /* What the reference calls application/x-mpegURL; players take both, this one is registered. */
+    /* The reference says application/x-mpegURL. Players take both; this one is registered. */
     const char *type = "application/vnd.apple.mpegurl";
+    bool gzip = accepts_gzip(x);
     char cache[32];
 
     set_cors(x);
     /* At most half a target duration, so that no cache makes a player late. */
-    snprintf(cache, sizeof(cache), "max-age=%d", MAX(target_duration_s / 2, 1));
+    snprintf(cache, sizeof(cache), "max-age=%d", target_duration_s / 2);
     http_set_header(x, "cache-control", cache);
     http_set_header(x, "vary", "Accept-Encoding");
-    if (accepts_gzip(x) && !*gzip)
-        *gzip = compress_text(blob_slice(text));
-    if (accepts_gzip(x) && *gzip) {
+    if (gzip && !t->gzip)
+        t->gzip = compress_text(blob_slice(t->plain));
+    if (gzip && t->gzip)
         http_set_header(x, "content-encoding", "gzip");
-        http_answer_blob(x, 200, type, *gzip);
-    } else {
-        http_answer_blob(x, 200, type, text);
-    }
+    http_answer_blob(x, 200, type, gzip && t->gzip ? t->gzip : t->plain);
 }
 
 /* --- segments --- */
 
 enum range_kind { RANGE_NONE, RANGE_GOOD, RANGE_OUTSIDE };
 
-/* One "bytes=a-b", "bytes=a-" or "bytes=-n"; anything else is ignored, as RFC 9110 14.2 allows. */
-static enum range_kind read_range(struct slice header, size_t size, size_t *from, size_t *n)
+/* "a-b", "a-" or "-n"; what is none of them is ignored, as RFC 9110 14.2 allows. */
+static enum range_kind read_range(struct slice text, size_t size, size_t *from, size_t *n)
 {
-    struct slice rest = slice_skip(header, 6), first;
-    uint64_t a = 0, b = size ? size - 1 : 0;
+    size_t dash = slice_find(text, '-');
+    struct slice first = slice_sub(text, 0, dash), last = slice_skip(text, dash + 1);
+    uint64_t a = 0, b = UINT64_MAX;
 
-    if (!slice_has_prefix(header, "bytes=") || slice_find(rest, ',') < rest.n)
+    if (dash == text.n || (!first.n && !last.n) || (first.n && !slice_u64(first, UINT64_MAX, &a)) ||
+        (last.n && !slice_u64(last, UINT64_MAX, &b)) || (first.n && b < a))
         return RANGE_NONE;
-    slice_split(&rest, '-', &first);
-    if (!first.n) {
-        if (!slice_u64(rest, UINT64_MAX, &b))
-            return RANGE_NONE;
-        *n = MIN((size_t)b, size);
-        *from = size - *n;
-        return *n ? RANGE_GOOD : RANGE_OUTSIDE;
+    if (!first.n) { /* the last b bytes */
+        a = size - MIN(b, (uint64_t)size);
+        b = UINT64_MAX;
     }
-    if (!slice_u64(first, UINT64_MAX, &a) || (rest.n && !slice_u64(rest, UINT64_MAX, &b)) || b < a)
-        return rest.n || a < size ? RANGE_NONE : RANGE_OUTSIDE;
     if (a >= size)
         return RANGE_OUTSIDE;
-    *from = a;
-    *n = MIN((size_t)(b - a + 1), size - *from);
+    *from = (size_t)a;
+    *n = (size_t)(MIN(b, (uint64_t)size - 1) - a + 1);
     return RANGE_GOOD;
+}
+
+/* Several ranges, or one on a condition that we have no validator for, get the whole. */
+static enum range_kind range_asked(struct http_exchange *x, size_t size, size_t *from, size_t *n)
+{
+    const struct http_request *r = http_request(x);
+    struct slice header = http_header_get(&r->headers, "range");
+
+    if (!slice_eq_str(r->method, "GET") || !slice_has_prefix(header, "bytes=") ||
+        slice_find(header, ',') < header.n || http_header_get(&r->headers, "if-range").p)
+        return RANGE_NONE;
+    return read_range(slice_skip(header, strlen("bytes=")), size, from, n);
 }
 
 static void answer_part(struct http_exchange *x, struct blob *media, const char *type, size_t from,
@@ -137,33 +158,36 @@ static void answer_part(struct http_exchange *x, struct blob *media, const char 
     snprintf(range, sizeof(range), "bytes %zu-%zu/%zu", from, from + n - 1, media->n);
     http_set_header(x, "content-range", range);
     http_start(x, 206, type, (int64_t)n);
-    if (!slice_eq_str(http_request(x)->method, "HEAD"))
-        http_write_blob(x, media, from, n);
+    http_write_blob(x, media, from, n);
     http_finish(x);
 }
 
-void deliver_segment(struct http_exchange *x, struct blob *media, const char *ext)
+static void refuse_range(struct http_exchange *x, size_t size)
 {
-    struct slice header = http_header_get(&http_request(x)->headers, "range");
+    char range[48];
+
+    snprintf(range, sizeof(range), "bytes */%zu", size);
+    http_set_header(x, "content-range", range);
+    deliver_refusal(x, 416, "the range lies outside the segment");
+}
+
+void deliver_segment(struct http_exchange *x, struct blob *media, const char *ext, int max_age_s)
+{
     const char *type = strcmp(ext, ".mp4") == 0 ? "video/mp4" : "video/mp2t";
     size_t from = 0, n = 0;
-    char text[80];
+    enum range_kind kind = range_asked(x, media->n, &from, &n);
+    char cache[48];
 
-    set_cors(x);
-    snprintf(text, sizeof(text), "max-age=%d, immutable", SEGMENT_MAX_AGE_S);
-    http_set_header(x, "cache-control", text);
-    http_set_header(x, "accept-ranges", "bytes");
-    switch (header.n ? read_range(header, media->n, &from, &n) : RANGE_NONE) {
-    case RANGE_NONE:
-        http_answer_blob(x, 200, type, media);
-        break;
-    case RANGE_GOOD:
-        answer_part(x, media, type, from, n);
-        break;
-    case RANGE_OUTSIDE:
-        snprintf(text, sizeof(text), "bytes */%zu", media->n);
-        http_set_header(x, "content-range", text);
-        http_answer(x, 416, "text/plain; charset=utf-8", SLICE_LIT("range outside the segment\n"));
-        break;
+    if (kind == RANGE_OUTSIDE) {
+        refuse_range(x, media->n);
+        return;
     }
+    set_cors(x);
+    snprintf(cache, sizeof(cache), "max-age=%d, immutable", max_age_s);
+    http_set_header(x, "cache-control", cache);
+    http_set_header(x, "accept-ranges", "bytes");
+    if (kind == RANGE_GOOD)
+        answer_part(x, media, type, from, n);
+    else
+        http_answer_blob(x, 200, type, media);
 }

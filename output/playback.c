@@ -1,49 +1,54 @@
 #include "output/playback.h"
 
 #include <assert.h>
-#include <inttypes.h>
 #include <math.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/list.h"
-#include "base/log.h"
 #include "base/map.h"
 #include "base/text.h"
 #include "output/deliver.h"
+#include "output/multivariant.h"
 #include "output/playlist.h"
 
 #define DEFAULT_MAX_BYTES (256u * 1024 * 1024)
 
-enum { MAX_MASTER = 64 * 1024 };
+enum {
+    MAX_WAITERS = 1000,     /* of a stream; the next hears 503 at once */
+    MAX_WAIT_MS = 8000,     /* players give up at 10 s */
+    SEGMENT_AGE_S = 86400,  /* its URL names it for good */
+    REUSED_URL_TARGETS = 6, /* of a pushed number, which tomorrow's stream uses again */
+    MULTIVARIANT = -1       /* in place of a rendition's index */
+};
 
 /* A request for a playlist that is not there yet. */
 struct waiter {
     struct list_node node;
-    struct playback_stream *stream;
+    struct playback_stream *stream; /* NULL: answered */
     struct http_exchange *x;
-    int rendition;              /* -1: the multivariant playlist */
-    bool gone;
+    int rendition;
+    int64_t until_ms;
 };
 
 struct playback_stream {
     struct playback *playback;
-    char *name, *path;          /* path: "/stream/NAME", escaped */
+    char *name, *path; /* path: "/stream/NAME", escaped */
     int target_duration;
-    int64_t discontinuities;
+    int64_t first_msn;
+    struct history history;
     struct playlist *renditions[HLS_MAX_RENDITIONS];
     int n;
+    struct shared_text multivariant;
     bool ended;
-    struct list waiters;
-    struct timer *timer;        /* waiters give up; after the end: the stream is forgotten */
+    struct list waiters; /* in the order they came, so the first gives up first */
+    struct timer *timer; /* the first waiter gives up; after the end: the stream is forgotten */
 };
 
 struct playback {
     struct loop *loop;
     struct playback_conf conf;
     struct map *streams;
-    struct playback_stream *newest;
 };
 
 struct playback *playback_new(struct loop *l, const struct playback_conf *conf)
@@ -71,9 +76,29 @@ void playback_free(struct playback *p)
     free(p);
 }
 
-/* --- waiting for the first segment --- */
+/* --- playlists, as they are now --- */
 
-static void answer_waiters(struct playback_stream *s);
+/* NULL: nothing to list yet. */
+static struct shared_text *text_of(struct playback_stream *s, int rendition)
+{
+    if (rendition != MULTIVARIANT)
+        return playlist_text(s->renditions[rendition]);
+    if (!s->multivariant.plain)
+        s->multivariant.plain = multivariant_render(s->renditions, s->n);
+    return s->multivariant.plain ? &s->multivariant : NULL;
+}
+
+/* False: it is not there yet, and x is not answered. */
+static bool try_answer(struct playback_stream *s, struct http_exchange *x, int rendition)
+{
+    struct shared_text *text = text_of(s, rendition);
+
+    if (text)
+        deliver_playlist(x, text, s->target_duration);
+    return text != NULL;
+}
+
+/* --- waiting for the first segment (delivery.md b.3, first row) --- */
 
 static void on_waiter_closed(struct http_exchange *x, bool complete, void *arg)
 {
@@ -81,51 +106,109 @@ static void on_waiter_closed(struct http_exchange *x, bool complete, void *arg)
 
     (void)x;
     (void)complete;
-    if (!w->gone)
+    if (w->stream)
         list_remove(&w->stream->waiters, &w->node);
     free(w);
 }
 
-static void forget(struct playback_stream *s);
+static void waiter_leave(struct waiter *w)
+{
+    list_remove(&w->stream->waiters, &w->node);
+    w->stream = NULL;
+}
+
+static void refuse_all(struct playback_stream *s, int status, const char *why)
+{
+    LIST_EACH (&s->waiters, struct waiter, node, w) {
+        waiter_leave(w);
+        deliver_refusal(w->x, status, why);
+    }
+}
+
+static void watch_waiters(struct playback_stream *s)
+{
+    struct waiter *first = LIST_FIRST(&s->waiters, struct waiter, node);
+
+    if (s->ended)
+        return; /* the timer is for the end */
+    if (first)
+        timer_start(s->timer, MAX(first->until_ms - loop_now_ms(s->playback->loop), (int64_t)1));
+    else
+        timer_stop(s->timer);
+}
+
+static void give_up_waiting(struct playback_stream *s)
+{
+    int64_t now = loop_now_ms(s->playback->loop);
+
+    LIST_EACH (&s->waiters, struct waiter, node, w) {
+        if (w->until_ms > now)
+            break;
+        waiter_leave(w);
+        deliver_refusal(w->x, 503, "no segment came yet: is the publisher sending key frames?");
+    }
+    watch_waiters(s);
+}
+
+static void wait_for_segment(struct playback_stream *s, struct http_exchange *x, int rendition)
+{
+    struct waiter *w;
+
+    if (s->waiters.n >= MAX_WAITERS) {
+        deliver_refusal(x, 503, "too many wait for the first segment of this stream");
+        return;
+    }
+    w = xcalloc(1, sizeof(*w));
+    w->stream = s;
+    w->x = x;
+    w->rendition = rendition;
+    w->until_ms = loop_now_ms(s->playback->loop) +
+                  MIN(3000 * (int64_t)s->target_duration, (int64_t)MAX_WAIT_MS);
+    http_on_closed(x, on_waiter_closed, w);
+    list_push(&s->waiters, &w->node);
+    watch_waiters(s);
+}
+
+static void answer_waiters(struct playback_stream *s)
+{
+    LIST_EACH (&s->waiters, struct waiter, node, w)
+        if (text_of(s, w->rendition)) {
+            waiter_leave(w);
+            (void)try_answer(s, w->x, w->rendition);
+        }
+    watch_waiters(s);
+}
+
+/* --- streams --- */
 
 static void on_timer(void *arg)
 {
     struct playback_stream *s = arg;
 
-    if (s->ended) {
-        forget(s);
-        return;
-    }
-    LIST_EACH (&s->waiters, struct waiter, node, w) {
-        struct http_exchange *x = w->x;
-
-        list_remove(&s->waiters, &w->node);
-        w->gone = true;
-        deliver_refusal(x, 503, "no segment came yet: is the publisher sending key frames?");
-    }
+    if (s->ended)
+        playback_stream_close(s);
+    else
+        give_up_waiting(s);
 }
 
-/* Held up to three target durations, then 503 (delivery.md b.3, first row). */
-static void wait_for_segment(struct playback_stream *s, struct http_exchange *x, int rendition)
+static char *path_of(const char *name)
 {
-    struct waiter *w = xcalloc(1, sizeof(*w));
+    struct buf path;
+    uint8_t *text;
+    size_t n;
 
-    w->stream = s;
-    w->x = x;
-    w->rendition = rendition;
-    http_on_closed(x, on_waiter_closed, w);
-    list_push(&s->waiters, &w->node);
-    if (!timer_is_armed(s->timer))
-        timer_start(s->timer, 3000 * (int64_t)s->target_duration);
+    buf_init(&path, 3 * strlen(name) + 16);
+    buf_str(&path, "/stream/");
+    percent_encode(&path, slice_str(name));
+    buf_u8(&path, 0);
+    text = buf_take(&path, &n);
+    return (char *)text;
 }
-
-/* --- streams --- */
 
 struct playback_stream *playback_stream_open(struct playback *p,
                                              const struct playback_stream_conf *conf)
 {
     struct playback_stream *s = map_get(p->streams, slice_str(conf->name));
-    struct buf escaped;
 
     if (s && !s->ended)
         return NULL;
@@ -134,17 +217,13 @@ struct playback_stream *playback_stream_open(struct playback *p,
     s = xcalloc(1, sizeof(*s));
     s->playback = p;
     s->name = xstrdup(conf->name);
-    buf_init(&escaped, 4096);
-    percent_encode(&escaped, slice_str(conf->name));
-    s->path = xasprintf("/stream/%s", buf_cstr(&escaped));
-    buf_cleanup(&escaped);
-    /* Durations round to the nearest second (HLS 4.4.3.1). */
+    s->path = path_of(conf->name);
     s->target_duration = MAX((int)lround(conf->target_duration_s), 1);
-    s->discontinuities = conf->discontinuity_sequence;
+    s->first_msn = conf->first_msn;
+    s->history.discontinuities = conf->discontinuity_sequence;
     list_init(&s->waiters);
     s->timer = timer_new(p->loop, on_timer, s);
     map_put(p->streams, slice_str(s->name), s);
-    p->newest = s;
     return s;
 }
 
@@ -153,8 +232,7 @@ int playback_rendition_add(struct playback_stream *s, const struct playback_rend
     struct playlist *p = xcalloc(1, sizeof(*p));
 
     assert(s->n < HLS_MAX_RENDITIONS);
-    playlist_init(p, s->path, conf->name, conf->container, conf->bitrate, s->target_duration,
-                  s->discontinuities);
+    playlist_init(p, &s->history, s->path, conf, s->target_duration);
     s->renditions[s->n] = p;
     return s->n++;
 }
@@ -168,24 +246,34 @@ static size_t bytes_kept(const struct playback_stream *s)
     return n;
 }
 
-/* Whatever the bitrate, a stream's memory has an end: what no playlist lists goes first. */
+/* Whatever the bitrate, a stream's memory has an end. */
 static void keep_within_limit(struct playback_stream *s)
 {
-    for (int round = 0; round < PLAYLIST_KEPT - HLS_WINDOW; round++) {
-        if (bytes_kept(s) <= s->playback->conf.max_bytes_per_stream)
-            return;
+    bool dropped = true;
+
+    while (dropped && bytes_kept(s) > s->playback->conf.max_bytes_per_stream) {
+        dropped = false;
         for (int i = 0; i < s->n; i++)
-            playlist_drop_oldest(s->renditions[i]);
+            dropped |= playlist_drop_oldest(s->renditions[i]);
     }
 }
 
 enum rc playback_segment_add(struct playback_stream *s, int rendition,
                              const struct playback_segment *seg, struct err *err)
 {
-    enum rc rc = playlist_add(s->renditions[rendition], seg, err);
+    const struct moment *at;
+    enum rc rc;
 
+    if (s->ended)
+        return err_set(err, RC_CLOSED, "the stream has ended");
+    at = seg->msn >= s->first_msn ? history_note(&s->history, seg) : NULL;
+    if (!at)
+        return err_set(err, RC_STALE, "segment %lld is older than all that is kept",
+                       (long long)seg->msn);
+    rc = playlist_add(s->renditions[rendition], seg, at, err);
     if (rc != RC_OK)
         return rc;
+    shared_text_cleanup(&s->multivariant);
     keep_within_limit(s);
     answer_waiters(s);
     return RC_OK;
@@ -202,145 +290,37 @@ void playback_stream_end(struct playback_stream *s)
         return;
     for (int i = 0; i < s->n; i++)
         playlist_end(s->renditions[i]);
-    answer_waiters(s);
+    refuse_all(s, 404, "the stream ended before it had a segment");
     s->ended = true;
-    /* Viewers fetch the rest: as long as the longest playlist that listed it (HLS 6.2.2). */
+    /* Viewers fetch the rest: for the list's length and as long again for those who lag. */
     timer_start(s->timer, (int64_t)2000 * HLS_WINDOW * s->target_duration);
-}
-
-static void forget(struct playback_stream *s)
-{
-    playback_stream_close(s);
 }
 
 void playback_stream_close(struct playback_stream *s)
 {
-    struct playback *p = s->playback;
-
-    LIST_EACH (&s->waiters, struct waiter, node, w) {
-        list_remove(&s->waiters, &w->node);
-        w->gone = true;
-        deliver_refusal(w->x, 404, "the stream has ended");
-    }
-    if (map_get(p->streams, slice_str(s->name)) == s)
-        map_remove(p->streams, slice_str(s->name));
-    if (p->newest == s)
-        p->newest = NULL;
+    refuse_all(s, 404, "the stream has ended");
+    map_remove(s->playback->streams, slice_str(s->name));
     for (int i = 0; i < s->n; i++) {
         playlist_cleanup(s->renditions[i]);
         free(s->renditions[i]);
     }
+    shared_text_cleanup(&s->multivariant);
     timer_free(s->timer);
     free(s->name);
     free(s->path);
     free(s);
 }
 
-/* --- the multivariant playlist (delivery.md b.7) --- */
-
-static void write_codecs(const struct playlist *p, struct buf *out)
-{
-    char video[CODEC_STRING_MAX], audio[CODEC_STRING_MAX];
-
-    track_codec_string(&p->video, video);
-    track_codec_string(&p->audio, audio);
-    if (video[0] || audio[0])
-        buf_printf(out, ",CODECS=\"%s%s%s\"", video, video[0] && audio[0] ? "," : "", audio);
-}
-
-static void write_variant(const struct playback_stream *s, const struct playlist *p,
-                          struct buf *out)
-{
-    const char *file = strrchr(p->path, '/'), *stream = strrchr(s->path, '/') + 1;
-    int64_t peak, average;
-
-    playlist_bandwidth(p, &peak, &average);
-    buf_printf(out, "#EXT-X-STREAM-INF:PROGRAM-ID=0,BANDWIDTH=%" PRId64
-                    ",AVERAGE-BANDWIDTH=%" PRId64, peak, average);
-    write_codecs(p, out);
-    if (p->video.width)
-        buf_printf(out, ",RESOLUTION=%dx%d", p->video.width, p->video.height);
-    if (p->video.width && p->fps > 0)
-        buf_printf(out, ",FRAME-RATE=%.3f", p->fps);
-    buf_printf(out, "\n%s%s.m3u8\n", stream, file);
-}
-
-/* Appends nothing when no rendition has a segment yet. */
-static void write_master(const struct playback_stream *s, struct buf *out)
-{
-    bool any = false;
-
-    for (int i = 0; i < s->n; i++)
-        any |= s->renditions[i]->sum_ticks > 0;
-    if (!any)
-        return;
-    buf_str(out, "#EXTM3U\n#EXT-X-VERSION:3\n#EXT-X-INDEPENDENT-SEGMENTS\n");
-    for (int i = 0; i < s->n; i++)
-        if (s->renditions[i]->sum_ticks > 0)
-            write_variant(s, s->renditions[i], out);
-}
-
-static struct blob *master_text(const struct playback_stream *s)
-{
-    struct buf out;
-
-    buf_init(&out, MAX_MASTER);
-    write_master(s, &out);
-    if (out.n)
-        return blob_of_buf(&out);
-    buf_cleanup(&out);
-    return NULL;
-}
-
 /* --- requests --- */
 
-static bool try_playlist(struct playback_stream *s, struct http_exchange *x, int rendition)
-{
-    struct playlist *p = rendition >= 0 ? s->renditions[rendition] : NULL;
-    struct blob *text = p ? blob_ref(playlist_text(p)) : master_text(s);
-    struct blob *none = NULL;
-
-    if (!text)
-        return false;
-    deliver_playlist(x, text, p ? &p->gzip : &none, s->target_duration);
-    blob_unref(&none);
-    blob_unref(&text);
-    return true;
-}
-
-static void answer_waiters(struct playback_stream *s)
-{
-    LIST_EACH (&s->waiters, struct waiter, node, w) {
-        struct http_exchange *x = w->x;
-
-        list_remove(&s->waiters, &w->node);
-        w->gone = true;
-        if (!try_playlist(s, x, w->rendition)) {
-            w->gone = false;
-            list_push_front(&s->waiters, &w->node);
-        }
-    }
-    if (list_is_empty(&s->waiters) && !s->ended)
-        timer_stop(s->timer);
-}
-
-static void answer_playlist(struct playback_stream *s, struct http_exchange *x, int rendition)
-{
-    if (try_playlist(s, x, rendition))
-        return;
-    if (s->ended)
-        deliver_refusal(x, 404, "the stream ended before this rendition had a segment");
-    else
-        wait_for_segment(s, x, rendition);
-}
-
-static int find_rendition(const struct playback_stream *s, struct slice name)
-{
-    for (int i = 0; i < s->n; i++)
-        if (slice_eq_str(name, s->renditions[i]->name))
-            return i;
-    return -1;
-}
+/* What a path below /stream/ names: "NAME.m3u8", "NAME/RENDITION.m3u8", "NAME/RENDITION/SEQ.ts". */
+struct target {
+    struct playback_stream *stream; /* NULL: none of that name */
+    int rendition;                  /* or MULTIVARIANT */
+    bool is_segment;
+    int64_t url_seq;
+    const char *missing; /* why it names nothing; NULL: it does */
+};
 
 static bool take_suffix(struct slice *s, const char *suffix)
 {
@@ -350,51 +330,115 @@ static bool take_suffix(struct slice *s, const char *suffix)
     return true;
 }
 
-static void answer_segment(struct playback_stream *s, struct http_exchange *x, int rendition,
-                           struct slice file)
+static int find_rendition(const struct playback_stream *s, struct slice name)
 {
-    struct blob *media = NULL;
+    for (int i = 0; i < s->n; i++)
+        if (slice_eq_str(name, s->renditions[i]->name))
+            return i;
+    return MULTIVARIANT;
+}
+
+/* The newest that is on air, else the newest. */
+static struct playback_stream *newest(const struct playback *p)
+{
+    struct playback_stream *found = NULL;
+    size_t at = 0;
+    void *value;
+
+    while (map_next(p->streams, &at, NULL, &value)) {
+        struct playback_stream *s = value;
+
+        if (!found || !s->ended || found->ended)
+            found = s;
+    }
+    return found;
+}
+
+static struct playback_stream *find_stream(const struct playback *p, struct slice name,
+                                           bool is_multivariant)
+{
+    struct playback_stream *s = map_get(p->streams, name);
+
+    if (!s && is_multivariant && p->conf.current_manifest && slice_eq_nocase(name, "current"))
+        return newest(p);
+    return s;
+}
+
+static void resolve_segment(struct target *t, struct slice file)
+{
     uint64_t seq;
 
-    if (take_suffix(&file, s->renditions[rendition]->ext) && slice_u64(file, INT64_MAX, &seq))
-        media = playlist_segment(s->renditions[rendition], (int64_t)seq);
-    if (media)
-        deliver_segment(x, media, s->renditions[rendition]->ext);
+    if (!take_suffix(&file, t->stream->renditions[t->rendition]->ext) ||
+        !slice_u64(file, INT64_MAX, &seq)) {
+        t->missing = "a segment's name is a number and the stream's ending";
+        return;
+    }
+    t->is_segment = true;
+    t->url_seq = (int64_t)seq;
+}
+
+static struct target resolve(const struct playback *p, struct slice path)
+{
+    struct target t = {.rendition = MULTIVARIANT, .missing = "no such stream"};
+    struct slice name, rendition;
+    bool more;
+
+    if (!slice_split(&path, '/', &name))
+        return t;
+    more = path.p != NULL;
+    if (!more && !take_suffix(&name, ".m3u8"))
+        return t;
+    t.stream = find_stream(p, name, !more);
+    if (t.stream)
+        t.missing = NULL;
+    if (!t.stream || !more)
+        return t;
+    if (!slice_split(&path, '/', &rendition))
+        rendition = slice_of(NULL, 0);
+    more = path.p != NULL;
+    if (more || take_suffix(&rendition, ".m3u8"))
+        t.rendition = find_rendition(t.stream, rendition);
+    if (t.rendition == MULTIVARIANT)
+        t.missing = "no such rendition of this stream";
+    else if (more)
+        resolve_segment(&t, path);
+    return t;
+}
+
+static void answer_playlist(struct playback_stream *s, struct http_exchange *x, int rendition)
+{
+    if (try_answer(s, x, rendition))
+        return;
+    if (s->ended)
+        deliver_refusal(x, 404, "the stream ended before this had a segment");
+    else
+        wait_for_segment(s, x, rendition);
+}
+
+static void answer_segment(struct playback_stream *s, struct http_exchange *x, int rendition,
+                           int64_t url_seq)
+{
+    const struct playlist *p = s->renditions[rendition];
+    const struct entry *e = playlist_segment(p, url_seq);
+
+    if (e)
+        deliver_segment(x, e->media, p->ext,
+                        e->at.url_seq == e->at.msn ? (int)SEGMENT_AGE_S
+                                                   : REUSED_URL_TARGETS * s->target_duration);
     else
         deliver_refusal(x, 404, "no such segment: it has left memory, or never came");
 }
 
-/* path: "NAME.m3u8", "NAME/RENDITION.m3u8", "NAME/RENDITION/SEQ.ts", decoded. */
 static void answer(struct playback *p, struct http_exchange *x, struct slice path)
 {
-    struct slice name, rendition;
-    struct playback_stream *s;
-    int index;
+    struct target t = resolve(p, path);
 
-    slice_split(&path, '/', &name);
-    if (!path.p && !take_suffix(&name, ".m3u8"))
-        name = slice_of(NULL, 0);
-    s = map_get(p->streams, name);
-    if (!path.p && p->conf.current_manifest && slice_eq_nocase(name, "current") && !s)
-        s = p->newest;
-    if (!s) {
-        deliver_refusal(x, 404, "no such stream");
-        return;
-    }
-    if (!path.p) {
-        answer_playlist(s, x, -1);
-        return;
-    }
-    slice_split(&path, '/', &rendition);
-    if (!path.p && !take_suffix(&rendition, ".m3u8"))
-        rendition = slice_of(NULL, 0);
-    index = find_rendition(s, rendition);
-    if (index < 0)
-        deliver_refusal(x, 404, "no such rendition");
-    else if (!path.p)
-        answer_playlist(s, x, index);
+    if (t.missing)
+        deliver_refusal(x, 404, t.missing);
+    else if (t.is_segment)
+        answer_segment(t.stream, x, t.rendition, t.url_seq);
     else
-        answer_segment(s, x, index, path);
+        answer_playlist(t.stream, x, t.rendition);
 }
 
 bool playback_handle(struct playback *p, struct http_exchange *x)
@@ -424,7 +468,7 @@ struct blob *playback_latest(struct playback_stream *s, int rendition, int64_t *
 
     for (size_t i = p->n; i > 0; i--)
         if (p->kept[i - 1].media) {
-            *msn = p->kept[i - 1].msn;
+            *msn = p->kept[i - 1].at.msn;
             return p->kept[i - 1].media;
         }
     return NULL;
@@ -440,42 +484,25 @@ size_t playback_stats(const struct playback_stream *s,
 
         if (!p->n)
             continue;
-        out[n++] = (struct playback_rendition_stats){
-            .name = p->name,
-            .width = p->video.width,
-            .height = p->video.height,
-            .fps = p->fps,
-            .peak_bps = p->peak_bps,
-            .average_bps = p->sum_ticks ? p->sum_bits * TICKS_PER_SECOND / p->sum_ticks : 0,
-            .last_msn = p->kept[p->n - 1].msn,
-            .gaps = p->gaps,
-            .bytes_kept = p->bytes};
+        out[n++] = (struct playback_rendition_stats){.name = p->name,
+                                                     .width = p->video.width,
+                                                     .height = p->video.height,
+                                                     .fps = p->fps,
+                                                     .peak_bps = p->peak_bps,
+                                                     .average_bps = playlist_average_bps(p),
+                                                     .last_msn = p->kept[p->n - 1].at.msn,
+                                                     .gaps = p->gaps,
+                                                     .bytes_kept = p->bytes};
     }
     return n;
 }
 
 bool playback_text(struct playback *p, const char *path, struct buf *out)
 {
-    struct slice rest = slice_str(path), name, rendition;
-    struct playback_stream *s;
-    struct blob *text;
-    int index;
+    struct target t = resolve(p, slice_skip(slice_str(path), strlen("/stream/")));
+    struct shared_text *text = t.missing || t.is_segment ? NULL : text_of(t.stream, t.rendition);
 
-    rest = slice_skip(rest, strlen("/stream/"));
-    slice_split(&rest, '/', &name);
-    if (!rest.p)
-        (void)take_suffix(&name, ".m3u8");
-    s = map_get(p->streams, name);
-    if (!s)
-        return false;
-    if (!rest.p) {
-        write_master(s, out);
-        return out->n > 0;
-    }
-    rendition = rest;
-    (void)take_suffix(&rendition, ".m3u8");
-    index = find_rendition(s, rendition);
-    text = index >= 0 ? playlist_text(s->renditions[index]) : NULL;
-    buf_add_slice(out, blob_slice(text));
+    if (text)
+        buf_add_slice(out, blob_slice(text->plain));
     return text != NULL;
 }

@@ -11,7 +11,8 @@
  * Numbers: every rendition of a stream shows the same MEDIA-SEQUENCE for the same content;
  * EXT-X-MEDIA-SEQUENCE is the segment's own number `msn`. A rendition's segment that is known
  * to be lost is a GAP. TARGETDURATION is fixed when the stream starts. Segments stay fetchable
- * after leaving the window for the window's length and their own.
+ * after leaving the window for the window's length and their own, as far as memory allows.
+ * A playlist that has nothing to list yet is held until it has, for up to 3 target durations.
  * Source: video.md 9.4; delivery.md b.2, b.3 (no directives here), b.6, b.7.
  */
 #ifndef LEAT_OUTPUT_PLAYBACK_H
@@ -25,12 +26,12 @@
 
 enum { HLS_WINDOW = 6, HLS_MAX_RENDITIONS = 16 };
 
-struct playback;            /* all streams of a gateway */
+struct playback; /* all streams of a gateway */
 struct playback_stream;
 
 struct playback_conf {
-    bool current_manifest;      /* -currentManifest */
-    size_t max_bytes_per_stream;/* media kept; 0: 256 MiB. Oldest go first */
+    bool current_manifest;       /* -currentManifest */
+    size_t max_bytes_per_stream; /* media kept; 0: 256 MiB. Oldest go first, the newest never */
 };
 
 struct playback *playback_new(struct loop *l, const struct playback_conf *conf);
@@ -41,51 +42,54 @@ void playback_free(struct playback *p);
 bool playback_handle(struct playback *p, struct http_exchange *x);
 
 struct playback_stream_conf {
-    const char *name;                /* "demo" */
-    double target_duration_s;        /* TARGETDURATION = ceil of it; never changes */
-    int64_t first_msn;               /* goes on where an earlier run stopped */
-    int64_t discontinuity_sequence;
+    const char *name;               /* "demo" */
+    double target_duration_s;       /* rounded as HLS rounds durations; never changes */
+    int64_t first_msn;              /* goes on where an earlier run stopped */
+    int64_t discontinuity_sequence; /* before the first segment */
 };
 
 /* A name that exists and has ended is replaced. NULL when it is live. */
 struct playback_stream *playback_stream_open(struct playback *p,
                                              const struct playback_stream_conf *conf);
 
-/* Rendition 0 is the source. bandwidth 0: measured from the first segments on; otherwise the
- * bitrate asked (bits a second of video; container and audio are added). Renditions appear in
+/* Rendition 0 is the source. bitrate 0: measured from the first segments on; otherwise what was
+ * asked (bits a second of video; container and audio are added). Renditions appear in
  * the multivariant playlist with their first segment. Returns its index. */
 struct playback_rendition_conf {
-    const char *name;                /* "source", "P240p30fps16x9" */
+    const char *name; /* "source", "P240p30fps16x9" */
     enum container container;
     int bitrate;
 };
 int playback_rendition_add(struct playback_stream *s, const struct playback_rendition_conf *conf);
 
 struct playback_segment {
-    int64_t msn;                     /* media sequence number, same in all renditions */
-    int64_t url_seq;                 /* number in the URL: the pushed number, else msn */
-    int64_t duration;                /* 90 kHz */
-    bool discontinuity;              /* before this segment */
-    int64_t wall_ms;                 /* when its first frame was taken in; PROGRAM-DATE-TIME */
-    struct blob *media;              /* NULL: GAP */
-    const struct track *video, *audio;  /* what it holds: CODECS, RESOLUTION, FRAME-RATE */
-    double fps;                      /* of this segment, measured; 0: unknown */
+    int64_t msn;                       /* media sequence number, same in all renditions */
+    int64_t url_seq;                   /* number in the URL: the pushed number, else msn. One that
+                                          does not rise gets the next that does */
+    int64_t duration;                  /* 90 kHz */
+    bool discontinuity;                /* before this segment */
+    int64_t wall_ms;                   /* when its first frame was taken in; PROGRAM-DATE-TIME */
+    struct blob *media;                /* NULL: GAP */
+    const struct track *video, *audio; /* what it holds: CODECS, RESOLUTION, FRAME-RATE */
+    double fps;                        /* of this segment, measured; 0: unknown */
 };
 
 /* Must come in rising msn per rendition for a live window; a segment older than what is
  * listed is refused (RC_STALE), a duplicate too (RC_EXISTS). A rendition that missed numbers
- * gets GAPs for them. */
+ * gets GAPs for them. url_seq, wall_ms and discontinuity count when the number is new to the
+ * stream; later renditions repeat what the first said. */
 MUST_CHECK enum rc playback_segment_add(struct playback_stream *s, int rendition,
                                         const struct playback_segment *seg, struct err *err);
 
 /* ENDLIST on this rendition's playlist: its last segment is in. */
 void playback_rendition_end(struct playback_stream *s, int rendition);
 
-/* ENDLIST on all playlists; viewers can fetch the rest for the window's length, then 404. */
-void playback_stream_end(struct playback_stream *s);
+/* ENDLIST on all playlists; viewers can fetch the rest for twice the window's length, then 404.
+ * s is playback's own from here on and may be gone at any time: do not use it again. */
+void playback_stream_end(struct playback_stream *TAKES s);
 
 /* Gone at once (a stream replaced or refused). */
-void playback_stream_close(struct playback_stream *s);
+void playback_stream_close(struct playback_stream *TAKES s);
 
 /* A rendition's newest segment bytes; NULL when none. Borrowed. For previews and pages. */
 struct blob *playback_latest(struct playback_stream *s, int rendition, int64_t *msn);
@@ -103,7 +107,7 @@ struct playback_rendition_stats {
 size_t playback_stats(const struct playback_stream *s,
                       struct playback_rendition_stats out[HLS_MAX_RENDITIONS]);
 
-/* Rewritten body for tests: the text of a playlist as served now. */
+/* For tests: the text of a playlist as served now; path is not percent-encoded. */
 MUST_CHECK bool playback_text(struct playback *p, const char *path, struct buf *out);
 
 #endif
