@@ -7,6 +7,7 @@ import os
 import pathlib
 import re
 import subprocess
+import zlib
 from collections import namedtuple
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -32,13 +33,6 @@ def run(*args):
 
 def ffmpeg(*args):
     run("ffmpeg", "-v", "error", "-y", *args)
-
-
-def fnv(data):
-    h = 0x811C9DC5
-    for byte in data:
-        h = (h ^ byte) * 0x01000193 & 0xFFFFFFFF
-    return f"{h:08x}"
 
 
 # --- clips ---
@@ -74,7 +68,8 @@ CLIPS = {
     "odd-size": [*picture("374x666", "30"), *tone(48000), *X264, *AAC],
     "late-audio": [*picture(rate="30"), "-itsoffset", "3", *tone(44100), *X264, *AAC],
     "late-video": ["-itsoffset", "2", *picture(rate="30"), *tone(48000), *X264, *AAC],
-    "large-frames": [*picture("1280x720", "25"), *tone(48000), *X264, "-qp", "1", *AAC],
+    "large-frames": [*picture(rate="10"), *tone(48000), *X264, "-vf", "noise=alls=90:allf=t",
+                     "-qp", "0", "-sc_threshold", "0", *AAC],     # longer than a PES can say
     "sliced": [*picture(rate="30"), *tone(48000), *X264, "-slices", "4", *AAC],
     "5.1": [*picture(rate="30"), *tone(48000, "5.1"), *X264, *AAC],
 }
@@ -88,8 +83,11 @@ class Clips:
 
     def get(self, name, extension):
         path = self.folder / f"{name}.{extension}"
+        master = self.folder / f"{name}.nut"        # which keeps any time base
+        if not master.exists():
+            ffmpeg(*CLIPS[name], "-t", "5", master)
         if not path.exists():
-            ffmpeg(*CLIPS[name], "-t", "5", path)
+            ffmpeg("-i", master, "-map", "0", "-c", "copy", path)
         return path
 
 
@@ -143,7 +141,7 @@ def elementary(path, kind):
         unit = data[at:at + p.size]
         at += p.size
         body = as_avc(unit) if kind == "video" else unit[7:]
-        frames.append(p._replace(size=len(body), hash=fnv(body)))
+        frames.append(p._replace(size=len(body), hash=f"{zlib.adler32(body):08x}"))
     assert at == len(data)
     return frames
 

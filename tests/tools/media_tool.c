@@ -6,9 +6,9 @@
  *   media_tool segments FILE PREFIX    behind a timeline, as PREFIX0.ts, PREFIX1.ts, ...
  *   media_tool segments FILE -         the same work without writing, to time it
  *
- * A line a frame: kind dts pts duration bytes flags (k key, d discontinuity) FNV-1a of the
- * bytes. A line a track: track kind codec size rate fps config. Exit status 1 with a sentence
- * on bad input.
+ * A line a frame: kind dts pts duration bytes flags (k key, d discontinuity) Adler-32
+ * of the bytes. A line a track: track kind codec size rate fps config. Exit status 1 with a
+ * sentence on bad input.
  */
 #include <assert.h>
 #include <inttypes.h>
@@ -22,7 +22,7 @@
 #include "media/ts/ts_mux.h"
 
 enum { READ_BYTES = 64 * 1024, SEGMENT_TICKS = 2 * TICKS_PER_SECOND };
-enum { LOOK_AHEAD = 512 * 1024 };
+enum { LOOK_AHEAD = 4 * 1024 * 1024 };
 enum { MAX_SEGMENT_BYTES = 256 * 1024 * 1024, START = 900000 };
 
 static const char *const kind_name[] = {"video", "audio"};
@@ -42,13 +42,15 @@ static void print_track(enum track_kind kind, const struct track *t, void *arg)
     printf("\n");
 }
 
-static uint32_t fnv(struct slice s)
+static uint32_t adler(struct slice s)
 {
-    uint32_t h = 0x811c9dc5;
+    uint32_t a = 1, b = 0;
 
-    for (size_t i = 0; i < s.n; i++)
-        h = (h ^ s.p[i]) * 0x01000193;
-    return h;
+    for (size_t i = 0; i < s.n; i++) {
+        a = (a + s.p[i]) % 65521;
+        b = (b + a) % 65521;
+    }
+    return b << 16 | a;
 }
 
 static void print_frame(const struct frame *f, void *arg)
@@ -56,7 +58,7 @@ static void print_frame(const struct frame *f, void *arg)
     (void)arg;
     printf("%s %" PRId64 " %" PRId64 " %" PRId64 " %zu %s%s %08x\n", kind_name[f->kind], f->dts,
            f->pts, f->duration, f->data->n, f->key ? "k" : "-", f->discontinuity ? "d" : "",
-           fnv(blob_slice(f->data)));
+           adler(blob_slice(f->data)));
 }
 
 /* ---- into a timeline ---- */
