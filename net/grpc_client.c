@@ -8,8 +8,8 @@
 #include "net/http_client_int.h"
 
 enum {
-    PREFIX = 5,                 /* compressed flag, length */
-    CONNECT_MS = 3000           /* video.md 1.5 */
+    PREFIX = 5,       /* compressed flag, length */
+    CONNECT_MS = 3000 /* video.md 1.5 */
 };
 
 struct grpc {
@@ -17,8 +17,8 @@ struct grpc {
     struct grpc_call_conf conf; /* callbacks and arg only */
     char *name;                 /* "https://host:8935/net.Orchestrator/Ping", for sentences */
     int http_status;
-    bool is_grpc;               /* by the answer's content type */
-    struct buf partial;         /* a message that has not come whole */
+    bool is_grpc;       /* by the answer's content type */
+    struct buf partial; /* a message that has not come whole */
 };
 
 static void grpc_free(void *arg)
@@ -35,24 +35,25 @@ static void grpc_free(void *arg)
 static const struct {
     const char *name;
     enum rc rc;
-} statuses[] = { /* by gRPC's number; the reference uses 2 for every refusal */
-    { "OK", RC_OK },
-    { "Canceled", RC_CLOSED },
-    { "Unknown", RC_UNAVAILABLE },
-    { "InvalidArgument", RC_BAD_INPUT },
-    { "DeadlineExceeded", RC_TIMEOUT },
-    { "NotFound", RC_NOT_FOUND },
-    { "AlreadyExists", RC_EXISTS },
-    { "PermissionDenied", RC_DENIED },
-    { "ResourceExhausted", RC_BUSY },
-    { "FailedPrecondition", RC_STALE },
-    { "Aborted", RC_UNAVAILABLE },
-    { "OutOfRange", RC_LIMIT },
-    { "Unimplemented", RC_UNSUPPORTED },
-    { "Internal", RC_UNAVAILABLE },
-    { "Unavailable", RC_UNAVAILABLE },
-    { "DataLoss", RC_UNAVAILABLE },
-    { "Unauthenticated", RC_DENIED },
+} statuses[] = {
+    /* by gRPC's number; the reference uses 2 for every refusal */
+    {"OK", RC_OK},
+    {"Canceled", RC_CLOSED},
+    {"Unknown", RC_UNAVAILABLE},
+    {"InvalidArgument", RC_BAD_INPUT},
+    {"DeadlineExceeded", RC_TIMEOUT},
+    {"NotFound", RC_NOT_FOUND},
+    {"AlreadyExists", RC_EXISTS},
+    {"PermissionDenied", RC_DENIED},
+    {"ResourceExhausted", RC_BUSY},
+    {"FailedPrecondition", RC_STALE},
+    {"Aborted", RC_UNAVAILABLE},
+    {"OutOfRange", RC_LIMIT},
+    {"Unimplemented", RC_UNSUPPORTED},
+    {"Internal", RC_UNAVAILABLE},
+    {"Unavailable", RC_UNAVAILABLE},
+    {"DataLoss", RC_UNAVAILABLE},
+    {"Unauthenticated", RC_DENIED},
 };
 
 static enum rc status_rc(int status)
@@ -69,8 +70,8 @@ static const char *status_name(int status)
 static const struct {
     int http, grpc;
 } http_statuses[] = {
-    { 400, 13 }, { 401, 16 }, { 403, 7 },  { 404, GRPC_UNIMPLEMENTED },
-    { 429, 14 }, { 502, 14 }, { 503, 14 }, { 504, 14 },
+    {400, 13}, {401, 16}, {403, 7},  {404, GRPC_UNIMPLEMENTED},
+    {429, 14}, {502, 14}, {503, 14}, {504, 14},
 };
 
 static int status_of_http(int http)
@@ -113,12 +114,14 @@ static void decode_message(struct slice in, char *out, size_t max)
 /* The message's length from its prefix. False: the call has failed. */
 static bool read_prefix(struct grpc *g, const uint8_t *p, size_t *n)
 {
-    struct err err = { .code = RC_OK };
+    struct err err = {.code = RC_OK};
 
     *n = (size_t)p[1] << 24 | (size_t)p[2] << 16 | (size_t)p[3] << 8 | p[4];
     if (p[0] != 0)
-        (void)err_set(&err, RC_BAD_INPUT, "%s: compressed message (flag %u), though none was asked "
-                      "for", g->name, p[0]);
+        (void)err_set(&err, RC_BAD_INPUT,
+                      "%s: compressed message (flag %u), though none was asked "
+                      "for",
+                      g->name, p[0]);
     else if (*n > GRPC_MAX_MESSAGE)
         (void)err_set(&err, RC_LIMIT, "%s: message of %zu bytes, at most %d", g->name, *n,
                       GRPC_MAX_MESSAGE);
@@ -159,8 +162,7 @@ static bool take_message(struct grpc *g, struct slice *in)
             return true;
         }
     }
-    if (!gather(g, in, PREFIX) || !read_prefix(g, g->partial.p, &n) ||
-        !gather(g, in, PREFIX + n))
+    if (!gather(g, in, PREFIX) || !read_prefix(g, g->partial.p, &n) || !gather(g, in, PREFIX + n))
         return false;
     tell(g, slice_sub(buf_slice(&g->partial), PREFIX, n));
     buf_cleanup(&g->partial);
@@ -201,7 +203,7 @@ static int told_status(const struct http_headers *h)
 
 static void refused(struct grpc *g, int status, const struct http_headers *h)
 {
-    struct err err = { .code = status_rc(status) };
+    struct err err = {.code = status_rc(status)};
 
     decode_message(http_header_get(h, "grpc-message"), err.text, sizeof(err.text));
     if (!*err.text)
@@ -291,24 +293,34 @@ struct http_call *grpc_call(struct http_client *c, const struct grpc_call_conf *
 {
     char deadline[24];
     struct http_header headers[4] = {
-        { SLICE_LIT("content-type"), SLICE_LIT("application/grpc") },
-        { SLICE_LIT("user-agent"), SLICE_LIT("leat") },
-        { SLICE_LIT("te"), SLICE_LIT("trailers") },
+        {SLICE_LIT("content-type"), SLICE_LIT("application/grpc")},
+        {SLICE_LIT("user-agent"), SLICE_LIT("leat")},
+        {SLICE_LIT("te"), SLICE_LIT("trailers")},
     };
     struct grpc *g = grpc_new(conf);
     struct blob *body = framed(conf->message);
     struct http_call_conf http = {
-        .method = "POST", .url = g->name, .unix_path = conf->unix_path, .speak = HTTP_SPEAK_2,
-        .headers = headers, .n_headers = 3, .body = body, .max_body = SIZE_MAX,
+        .method = "POST",
+        .url = g->name,
+        .unix_path = conf->unix_path,
+        .speak = HTTP_SPEAK_2,
+        .headers = headers,
+        .n_headers = 3,
+        .body = body,
+        .max_body = SIZE_MAX,
         .connect_timeout_ms = conf->connect_timeout_ms ? conf->connect_timeout_ms : CONNECT_MS,
-        .timeout_ms = conf->timeout_ms, .ping_every_ms = conf->ping_every_ms,
-        .on_headers = on_headers, .on_bytes = on_bytes, .on_done = on_done, .arg = g,
+        .timeout_ms = conf->timeout_ms,
+        .ping_every_ms = conf->ping_every_ms,
+        .on_headers = on_headers,
+        .on_bytes = on_bytes,
+        .on_done = on_done,
+        .arg = g,
     };
 
     if (conf->timeout_ms > 0) {
         snprintf(deadline, sizeof(deadline), "%dm", MIN(conf->timeout_ms, 99999999));
-        headers[http.n_headers++] =
-            (struct http_header){ SLICE_LIT("grpc-timeout"), slice_str(deadline) };
+        headers[http.n_headers++] = (struct http_header){SLICE_LIT("grpc-timeout"),
+                                                         slice_str(deadline)};
     }
     g->call = http_call_start(c, &http);
     blob_unref(&body);

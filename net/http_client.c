@@ -48,10 +48,9 @@ struct http_headers answer_head_view(struct answer_head *h)
 
     for (size_t i = 0; i < h->n; i++) {
         h->v[i].name = slice_sub(all, h->at[i].name, h->at[i].value - h->at[i].name);
-        h->v[i].value = slice_trim(slice_sub(all, h->at[i].value,
-                                             h->at[i].end - h->at[i].value));
+        h->v[i].value = slice_trim(slice_sub(all, h->at[i].value, h->at[i].end - h->at[i].value));
     }
-    return (struct http_headers){ h->v, h->n };
+    return (struct http_headers){h->v, h->n};
 }
 
 /* --- the end of a call --- */

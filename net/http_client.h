@@ -19,34 +19,34 @@ struct http_client;
 struct http_call;
 
 struct http_client *http_client_new(struct loop *l);
-void http_client_free(struct http_client *c);    /* running calls end with RC_CANCELLED */
+void http_client_free(struct http_client *c); /* running calls end with RC_CANCELLED */
 
 /* What to speak (video.md 1.4). */
 enum http_speak {
-    HTTP_SPEAK_ANY,      /* TLS: offer h2, http/1.1; clear text: HTTP/1.1 */
-    HTTP_SPEAK_1,        /* HTTP/1.1, no ALPN */
-    HTTP_SPEAK_2         /* HTTP/2 only; clear text: prior knowledge */
+    HTTP_SPEAK_ANY, /* TLS: offer h2, http/1.1; clear text: HTTP/1.1 */
+    HTTP_SPEAK_1,   /* HTTP/1.1, no ALPN */
+    HTTP_SPEAK_2    /* HTTP/2 only; clear text: prior knowledge */
 };
 
 struct http_call_conf {
     const char *method;
-    const char *url;                     /* "https://host:port/path?query", "http://..." */
-    const char *unix_path;               /* connect there instead, clear text; NULL: by url */
+    const char *url;       /* "https://host:port/path?query", "http://..." */
+    const char *unix_path; /* connect there instead, clear text; NULL: by url */
     enum http_speak speak;
-    const struct http_header *headers;   /* copied */
+    const struct http_header *headers; /* copied */
     size_t n_headers;
-    struct blob *body;                   /* referenced; NULL: none */
-    struct blob *const *body_parts;      /* instead of body: sent one after another, referenced */
+    struct blob *body;              /* referenced; NULL: none */
+    struct blob *const *body_parts; /* instead of body: sent one after another, referenced */
     size_t n_body_parts;
-    int connect_timeout_ms;              /* 0: 2000 */
-    int header_timeout_ms;               /* from the start until the status; 0: none */
-    int timeout_ms;                      /* from the start to the last byte; 0: none */
-    int ping_every_ms;                   /* HTTP/2; 0: none */
-    size_t max_body;                     /* of the answer: RC_LIMIT above */
-    bool collect;                        /* gather the body into one blob for on_done */
+    int connect_timeout_ms; /* 0: 2000 */
+    int header_timeout_ms;  /* from the start until the status; 0: none */
+    int timeout_ms;         /* from the start to the last byte; 0: none */
+    int ping_every_ms;      /* HTTP/2; 0: none */
+    size_t max_body;        /* of the answer: RC_LIMIT above */
+    bool collect;           /* gather the body into one blob for on_done */
 
-    void (*on_headers)(int status, const struct http_headers *h, void *arg);   /* may be NULL */
-    void (*on_bytes)(struct slice bytes, void *arg);                           /* may be NULL */
+    void (*on_headers)(int status, const struct http_headers *h, void *arg); /* may be NULL */
+    void (*on_bytes)(struct slice bytes, void *arg);                         /* may be NULL */
     /* Once. err NULL: complete. status 0 when none came; body NULL unless collect (the callee
      * refs it to keep it). err->code: RC_TIMEOUT, RC_CLOSED, RC_UNAVAILABLE (could not connect),
      * RC_LIMIT, RC_BAD_INPUT (broken answer), RC_CANCELLED. Texts begin "header timeout: " or
@@ -58,7 +58,7 @@ struct http_call_conf {
 
 /* Trailers of HTTP/2 answers are appended to the headers that on_done sees. */
 struct http_call *http_call_start(struct http_client *c, const struct http_call_conf *conf);
-void http_call_cancel(struct http_call *call);   /* on_done is not called; the call is gone */
+void http_call_cancel(struct http_call *call); /* on_done is not called; the call is gone */
 
 /* Monotonic time when the last request byte went to the kernel, 0 before; for upload metrics. */
 int64_t http_call_sent_us(const struct http_call *call);

@@ -14,9 +14,9 @@ enum { MAX_FRAMING = 2 * HTTP_MAX_HEADER_BYTES, MAX_FRAMING_PER_BODY_BYTE = 8 };
 struct h1 {
     struct client_conn conn;
     llhttp_t parser;
-    struct http_call *call;     /* NULL: idle */
-    size_t bytes_in;            /* of this answer, all of it */
-    bool keep;                  /* the answer has ended and the connection may be used again */
+    struct http_call *call; /* NULL: idle */
+    size_t bytes_in;        /* of this answer, all of it */
+    bool keep;              /* the answer has ended and the connection may be used again */
 };
 
 static struct h1 *h1_of(struct client_conn *c)
@@ -119,8 +119,7 @@ static int on_headers_complete(llhttp_t *p)
 
     call->status_in = llhttp_get_status_code(p);
     if (call->status_in == 101 || call->status_in < 100) {
-        (void)err_set(&err, RC_BAD_INPUT, "%s answers with status %d", call->name,
-                      call->status_in);
+        (void)err_set(&err, RC_BAD_INPUT, "%s answers with status %d", call->name, call->status_in);
         http_call_fail(call, &err);
         return -1;
     }

@@ -18,13 +18,13 @@ enum {
 struct h2 {
     struct client_conn conn;
     nghttp2_session *session;
-    bool settled;               /* the peer's SETTINGS have come */
-    bool going;                 /* the peer's GOAWAY has come */
-    bool pinged;                /* and no byte since */
-    int ping_ms;                /* 0: no call wants it */
-    int64_t heard_ms;           /* when something moved last */
+    bool settled;     /* the peer's SETTINGS have come */
+    bool going;       /* the peer's GOAWAY has come */
+    bool pinged;      /* and no byte since */
+    int ping_ms;      /* 0: no call wants it */
+    int64_t heard_ms; /* when something moved last */
     uint64_t out_seen;
-    char complaint[160];        /* nghttp2's words about the peer's last offence */
+    char complaint[160]; /* nghttp2's words about the peer's last offence */
 };
 
 static struct h2 *h2_of(struct client_conn *c)
@@ -126,8 +126,8 @@ static void h2_on_writable(struct client_conn *c)
 
 static nghttp2_nv nv(const char *name, const char *value)
 {
-    return (nghttp2_nv){ (uint8_t *)name, (uint8_t *)value, strlen(name), strlen(value),
-                         NGHTTP2_NV_FLAG_NONE };
+    return (nghttp2_nv){(uint8_t *)name, (uint8_t *)value, strlen(name), strlen(value),
+                        NGHTTP2_NV_FLAG_NONE};
 }
 
 static size_t request_headers(const struct http_call *call, bool tls, const char *length,
@@ -142,8 +142,8 @@ static size_t request_headers(const struct http_call *call, bool tls, const char
     for (size_t i = 0; i < call->conf.n_headers; i++) {
         const struct http_header *h = &call->conf.headers[i];
 
-        v[n++] = (nghttp2_nv){ (uint8_t *)h->name.p, (uint8_t *)h->value.p, h->name.n, h->value.n,
-                               NGHTTP2_NV_FLAG_NONE }; /* copied, names in lower case */
+        v[n++] = (nghttp2_nv){(uint8_t *)h->name.p, (uint8_t *)h->value.p, h->name.n, h->value.n,
+                              NGHTTP2_NV_FLAG_NONE}; /* copied, names in lower case */
     }
     if (!http_call_header(call, "user-agent"))
         v[n++] = nv("user-agent", "leat");
@@ -179,14 +179,13 @@ static void watch_silence(struct h2 *h)
         h->pinged = false;
         h->heard_ms = now;
     }
-    timer_start(h->conn.timer,
-                h->pinged ? h->ping_ms : MAX(h->heard_ms + h->ping_ms - now, 0));
+    timer_start(h->conn.timer, h->pinged ? h->ping_ms : MAX(h->heard_ms + h->ping_ms - now, 0));
 }
 
 static void h2_start(struct client_conn *c, struct http_call *call)
 {
     struct h2 *h = h2_of(c);
-    nghttp2_data_provider body = { .read_callback = on_body_wanted };
+    nghttp2_data_provider body = {.read_callback = on_body_wanted};
     nghttp2_nv *v = xcalloc(call->conf.n_headers + 6, sizeof(*v));
     char length[24];
     struct err err;
@@ -455,10 +454,10 @@ static void h2_free(struct client_conn *c)
 static void h2_ready(struct client_conn *c)
 {
     static const nghttp2_settings_entry settings[] = {
-        { NGHTTP2_SETTINGS_ENABLE_PUSH, 0 },
-        { NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, STREAM_WINDOW },
-        { NGHTTP2_SETTINGS_MAX_FRAME_SIZE, FRAME_MAX },
-        { NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, HTTP_MAX_HEADER_BYTES },
+        {NGHTTP2_SETTINGS_ENABLE_PUSH, 0},
+        {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, STREAM_WINDOW},
+        {NGHTTP2_SETTINGS_MAX_FRAME_SIZE, FRAME_MAX},
+        {NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, HTTP_MAX_HEADER_BYTES},
     };
     nghttp2_session *s = h2_of(c)->session;
 

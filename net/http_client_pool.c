@@ -171,7 +171,7 @@ void client_conn_pump_soon(struct client_conn *c)
 
 static void conn_open(struct client_origin *o, struct stream *s, int version)
 {
-    static const struct stream_events events = { on_data, on_drain, on_end };
+    static const struct stream_events events = {on_data, on_drain, on_end};
     const struct client_protocol *p = version == 2 ? &client_http2 : &client_http1;
     struct client_conn *c = p->open();
 
@@ -266,11 +266,12 @@ static struct tls_client *tls(struct http_client *c, struct err *err)
 /* False: everybody who waits has been told why not. */
 static bool connect_for(struct client_origin *o, const struct http_call *call)
 {
-    static const char *const alpn[] = { [HTTP_SPEAK_ANY] = "h2,http/1.1", [HTTP_SPEAK_2] = "h2",
-                                        [HTTP_SPEAK_1] = NULL };
-    struct connect_conf conf = { .host = o->host, .port = o->port,
-                                 .timeout_ms = call->conf.connect_timeout_ms + ATTEMPT_EXTRA_MS,
-                                 .on_done = on_connected };
+    static const char *const alpn[] = {
+        [HTTP_SPEAK_ANY] = "h2,http/1.1", [HTTP_SPEAK_2] = "h2", [HTTP_SPEAK_1] = NULL};
+    struct connect_conf conf = {.host = o->host,
+                                .port = o->port,
+                                .timeout_ms = call->conf.connect_timeout_ms + ATTEMPT_EXTRA_MS,
+                                .on_done = on_connected};
     struct attempt *a;
     struct err err;
 

@@ -45,26 +45,26 @@ static struct curl_table curl;
 static bool curl_is_loaded;
 
 struct web_call {
-    struct list_node node;      /* web->calls */
+    struct list_node node; /* web->calls */
     struct web *web;
-    CURL *easy;                 /* NULL: waits for the library, or has failed */
+    CURL *easy; /* NULL: waits for the library, or has failed */
     struct curl_slist *headers;
     struct buf body_out, body_in;
     char *method, *url;
-    char **header_lines;        /* NULL ends */
+    char **header_lines; /* NULL ends */
     int timeout_ms;
     char text[CURL_ERROR_SIZE];
     void (*on_done)(int status, struct blob *body, const struct err *err, void *arg);
     void *arg;
     struct err err;
     struct deferred soon;
-    bool told;                  /* on_done is running or has run: memory goes right after */
+    bool told; /* on_done is running or has run: memory goes right after */
 };
 
 struct loading {
-    struct web *web;            /* NULL: gone meanwhile */
+    struct web *web; /* NULL: gone meanwhile */
     struct curl_table table;
-    char why[200];              /* empty: all there */
+    char why[200]; /* empty: all there */
 };
 
 struct web {
@@ -73,9 +73,9 @@ struct web {
     struct loading *loading;
     CURLM *multi;
     struct timer *timer;
-    struct list watches;        /* of struct watch */
-    struct deferred reap;       /* looks for calls that have ended */
-    int busy;                   /* callers' functions on the stack */
+    struct list watches;  /* of struct watch */
+    struct deferred reap; /* looks for calls that have ended */
+    int busy;             /* callers' functions on the stack */
     bool dead;
 };
 
@@ -150,20 +150,20 @@ static enum rc rc_of(const struct web_call *c, CURLcode code)
         CURLcode code;
         enum rc rc;
     } codes[] = {
-        { CURLE_OPERATION_TIMEDOUT, RC_TIMEOUT },
-        { CURLE_COULDNT_CONNECT, RC_UNAVAILABLE },
-        { CURLE_COULDNT_RESOLVE_HOST, RC_UNAVAILABLE },
-        { CURLE_COULDNT_RESOLVE_PROXY, RC_UNAVAILABLE },
-        { CURLE_SSL_CONNECT_ERROR, RC_UNAVAILABLE },
-        { CURLE_PEER_FAILED_VERIFICATION, RC_DENIED },
-        { CURLE_URL_MALFORMAT, RC_BAD_INPUT },
-        { CURLE_UNSUPPORTED_PROTOCOL, RC_BAD_INPUT },
-        { CURLE_WEIRD_SERVER_REPLY, RC_BAD_INPUT },
-        { CURLE_TOO_MANY_REDIRECTS, RC_LIMIT },
-        { CURLE_GOT_NOTHING, RC_CLOSED },
-        { CURLE_RECV_ERROR, RC_CLOSED },
-        { CURLE_SEND_ERROR, RC_CLOSED },
-        { CURLE_PARTIAL_FILE, RC_CLOSED },
+        {CURLE_OPERATION_TIMEDOUT, RC_TIMEOUT},
+        {CURLE_COULDNT_CONNECT, RC_UNAVAILABLE},
+        {CURLE_COULDNT_RESOLVE_HOST, RC_UNAVAILABLE},
+        {CURLE_COULDNT_RESOLVE_PROXY, RC_UNAVAILABLE},
+        {CURLE_SSL_CONNECT_ERROR, RC_UNAVAILABLE},
+        {CURLE_PEER_FAILED_VERIFICATION, RC_DENIED},
+        {CURLE_URL_MALFORMAT, RC_BAD_INPUT},
+        {CURLE_UNSUPPORTED_PROTOCOL, RC_BAD_INPUT},
+        {CURLE_WEIRD_SERVER_REPLY, RC_BAD_INPUT},
+        {CURLE_TOO_MANY_REDIRECTS, RC_LIMIT},
+        {CURLE_GOT_NOTHING, RC_CLOSED},
+        {CURLE_RECV_ERROR, RC_CLOSED},
+        {CURLE_SEND_ERROR, RC_CLOSED},
+        {CURLE_PARTIAL_FILE, RC_CLOSED},
     };
 
     if (!buf_ok(&c->body_in))
@@ -344,8 +344,8 @@ static bool set_request(struct web_call *c)
     if (!strcmp(c->method, "HEAD")) {
         ok = ok && curl.easy_setopt(e, CURLOPT_NOBODY, 1L) == CURLE_OK;
     } else if (c->body_out.n || strcmp(c->method, "GET") != 0) {
-        ok = ok && curl.easy_setopt(e, CURLOPT_POSTFIELDSIZE_LARGE,
-                                    (curl_off_t)c->body_out.n) == CURLE_OK;
+        ok = ok && curl.easy_setopt(e, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)c->body_out.n) ==
+                       CURLE_OK;
         ok = ok && curl.easy_setopt(e, CURLOPT_POSTFIELDS,
                                     c->body_out.n ? (char *)c->body_out.p : "") == CURLE_OK;
         ok = ok && curl.easy_setopt(e, CURLOPT_CUSTOMREQUEST, c->method) == CURLE_OK;

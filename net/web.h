@@ -17,10 +17,10 @@ struct web *web_new(struct loop *l);
 void web_free(struct web *w);
 
 struct web_conf {
-    const char *method;              /* NULL: GET */
+    const char *method; /* NULL: GET */
     const char *url;
-    const char *const *headers;      /* "Name: value", NULL ends */
-    struct slice body;               /* copied */
+    const char *const *headers; /* "Name: value", NULL ends */
+    struct slice body;          /* copied */
     int timeout_ms;
     size_t max_body;
     /* Once. err NULL: an answer came (any status). body is the callee's to ref. */

@@ -59,7 +59,7 @@ static void on_end(const struct err *why, void *arg)
 
 static void on_stream(struct stream *s, void *arg)
 {
-    static const struct stream_events events = { on_data, NULL, on_end };
+    static const struct stream_events events = {on_data, NULL, on_end};
 
     (void)arg;
     assert(n_conns < MAX_CONNS);
@@ -72,7 +72,7 @@ static void forget_conns(void)
     for (size_t i = 0; i < n_conns; i++) {
         loop_defer_cancel(loop, &conns[i].next);
         stream_close(conns[i].stream);
-        conns[i] = (struct server_conn){ 0 };
+        conns[i] = (struct server_conn){0};
     }
     n_conns = 0;
 }
@@ -84,8 +84,7 @@ static void remove_socket(void)
 
 static void open_server(void)
 {
-    struct listen_conf conf = { .addr = path, .max_connections = MAX_CONNS,
-                                .on_stream = on_stream };
+    struct listen_conf conf = {.addr = path, .max_connections = MAX_CONNS, .on_stream = on_stream};
     struct err err;
 
     snprintf(path, sizeof(path), "unix:/tmp/leat-fuzz-%d.sock", (int)getpid());
@@ -136,13 +135,23 @@ static void on_grpc_done(int status, const struct err *err, void *arg)
 static void start_call(struct http_client *client, uint8_t mode)
 {
     struct http_call_conf http = {
-        .method = "GET", .url = "http://peer/", .unix_path = path, .max_body = MAX_BODY,
-        .speak = mode & 1 ? HTTP_SPEAK_2 : HTTP_SPEAK_1, .timeout_ms = 5000, .collect = true,
-        .on_headers = on_headers, .on_done = on_http_done,
+        .method = "GET",
+        .url = "http://peer/",
+        .unix_path = path,
+        .max_body = MAX_BODY,
+        .speak = mode & 1 ? HTTP_SPEAK_2 : HTTP_SPEAK_1,
+        .timeout_ms = 5000,
+        .collect = true,
+        .on_headers = on_headers,
+        .on_done = on_http_done,
     };
     struct grpc_call_conf grpc = {
-        .url = "http://peer", .unix_path = path, .path = "/net.Orchestrator/Ping",
-        .message = SLICE_LIT("hello"), .timeout_ms = 5000, .on_message = on_message,
+        .url = "http://peer",
+        .unix_path = path,
+        .path = "/net.Orchestrator/Ping",
+        .message = SLICE_LIT("hello"),
+        .timeout_ms = 5000,
+        .on_message = on_message,
         .on_done = on_grpc_done,
     };
 

@@ -34,7 +34,7 @@ struct world {
     struct http_client *client;
     struct peer peer;
     struct timer *guard;
-    int waiting;                /* calls that are not done */
+    int waiting; /* calls that are not done */
     bool late;
     struct timer *while_timer;
     void (*in_a_while)(struct world *w);
@@ -142,10 +142,15 @@ static void on_done(int status, const struct http_headers *h, struct blob *body,
 
 static struct http_call_conf conf_of(struct told *t, const char *url)
 {
-    return (struct http_call_conf){ .method = "GET", .url = url, .timeout_ms = GUARD_MS,
-                                    .max_body = 64 * 1024 * 1024, .collect = true,
-                                    .on_headers = on_headers, .on_bytes = on_bytes,
-                                    .on_done = on_done, .arg = t };
+    return (struct http_call_conf){.method = "GET",
+                                   .url = url,
+                                   .timeout_ms = GUARD_MS,
+                                   .max_body = 64 * 1024 * 1024,
+                                   .collect = true,
+                                   .on_headers = on_headers,
+                                   .on_bytes = on_bytes,
+                                   .on_done = on_done,
+                                   .arg = t};
 }
 
 static void start(struct world *w, struct told *t, const struct http_call_conf *conf)
@@ -233,12 +238,12 @@ static void run_with(struct world *w, const char *path, enum http_speak speak, s
 
 static void cancel_everywhere(struct world *w, enum http_speak speak)
 {
-    void (*const acts[])(struct told *t) = { do_cancel, do_free };
+    void (*const acts[])(struct told * t) = {do_cancel, do_free};
 
     for (size_t i = 0; i < ARRAY_LEN(acts); i++) {
-        struct told at_headers = { .at_headers = acts[i] };
-        struct told at_bytes = { .at_bytes = acts[i] };
-        struct told at_done = { .at_done = acts[i] };
+        struct told at_headers = {.at_headers = acts[i]};
+        struct told at_bytes = {.at_bytes = acts[i]};
+        struct told at_done = {.at_done = acts[i]};
         int freed = acts[i] == do_free; /* then on_done tells RC_CANCELLED */
 
         run_with(w, "/", speak, &at_headers);

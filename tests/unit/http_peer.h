@@ -28,13 +28,13 @@ struct peer;
 
 struct peer_conn {
     struct peer *peer;
-    int index;                  /* 0 for the first that was accepted */
+    int index; /* 0 for the first that was accepted */
     struct stream *stream;
-    struct buf in;              /* all that has come */
+    struct buf in; /* all that has come */
     bool ended;
-    int stage;                  /* the test's own */
+    int stage; /* the test's own */
     nghttp2_session *h2;
-    int open, most_open;        /* requests */
+    int open, most_open;         /* requests */
     struct peer_stream *streams; /* all there ever were */
 };
 
@@ -55,8 +55,8 @@ struct peer {
     void (*on_input)(struct peer_conn *c);
     struct peer_conn *conns[PEER_MAX_CONNS];
     int n_conns;
-    uint32_t max_streams;       /* HTTP/2 */
-    int requests;               /* HTTP/2, all connections */
+    uint32_t max_streams; /* HTTP/2 */
+    int requests;         /* HTTP/2, all connections */
     char url[128];
 };
 
@@ -99,7 +99,7 @@ static inline bool peer_heard(struct peer_conn *c, const char *text)
 
 static void peer_on_stream(struct stream *s, void *arg)
 {
-    static const struct stream_events events = { peer_on_data, NULL, peer_on_end };
+    static const struct stream_events events = {peer_on_data, NULL, peer_on_end};
     struct peer *p = arg;
     struct peer_conn *c = xcalloc(1, sizeof(*c));
 
@@ -115,8 +115,11 @@ static void peer_on_stream(struct stream *s, void *arg)
 
 static void peer_open_at(struct peer *p, struct loop *l, const char *addr, const char *scheme)
 {
-    struct listen_conf conf = { .addr = addr, .tls = p->tls, .max_connections = PEER_MAX_CONNS,
-                                .on_stream = peer_on_stream, .arg = p };
+    struct listen_conf conf = {.addr = addr,
+                               .tls = p->tls,
+                               .max_connections = PEER_MAX_CONNS,
+                               .on_stream = peer_on_stream,
+                               .arg = p};
     struct err err;
 
     p->loop = l;
@@ -163,8 +166,8 @@ static ssize_t h2_send(nghttp2_session *s, const uint8_t *p, size_t n, int flags
     return (ssize_t)n;
 }
 
-static ssize_t h2_read_body(nghttp2_session *s, int32_t id, uint8_t *out, size_t n,
-                            uint32_t *flags, nghttp2_data_source *source, void *arg)
+static ssize_t h2_read_body(nghttp2_session *s, int32_t id, uint8_t *out, size_t n, uint32_t *flags,
+                            nghttp2_data_source *source, void *arg)
 {
     struct peer_stream *st = source->ptr;
     size_t take = MIN(n, st->body_out);
@@ -175,7 +178,7 @@ static ssize_t h2_read_body(nghttp2_session *s, int32_t id, uint8_t *out, size_t
     if (!st->body_out)
         *flags |= NGHTTP2_DATA_FLAG_EOF;
     if (!st->body_out && !strcmp(st->path, "/trailers")) {
-        nghttp2_nv nv = { (uint8_t *)"x-after", (uint8_t *)"yes", 7, 3, 0 };
+        nghttp2_nv nv = {(uint8_t *)"x-after", (uint8_t *)"yes", 7, 3, 0};
 
         *flags |= NGHTTP2_DATA_FLAG_NO_END_STREAM;
         nghttp2_submit_trailer(s, id, &nv, 1);
@@ -185,11 +188,11 @@ static ssize_t h2_read_body(nghttp2_session *s, int32_t id, uint8_t *out, size_t
 
 static void h2_answer(struct peer_stream *st, const char *status, size_t body)
 {
-    nghttp2_data_provider data = { .source.ptr = st, .read_callback = h2_read_body };
+    nghttp2_data_provider data = {.source.ptr = st, .read_callback = h2_read_body};
     char got[32];
     nghttp2_nv nv[] = {
-        { (uint8_t *)":status", (uint8_t *)status, 7, 3, 0 },
-        { (uint8_t *)"x-got", (uint8_t *)got, 5, 0, 0 },
+        {(uint8_t *)":status", (uint8_t *)status, 7, 3, 0},
+        {(uint8_t *)"x-got", (uint8_t *)got, 5, 0, 0},
     };
 
     snprintf(got, sizeof(got), "%zu/%u", st->body_in, st->checksum);
@@ -201,7 +204,7 @@ static void h2_answer(struct peer_stream *st, const char *status, size_t body)
 
 static void h2_informational(struct peer_stream *st, int times)
 {
-    nghttp2_nv nv = { (uint8_t *)":status", (uint8_t *)"103", 7, 3, 0 };
+    nghttp2_nv nv = {(uint8_t *)":status", (uint8_t *)"103", 7, 3, 0};
 
     for (int i = 0; i < times; i++)
         nghttp2_submit_headers(st->conn->h2, NGHTTP2_FLAG_NONE, st->id, NULL, &nv, 1, NULL);
@@ -222,7 +225,7 @@ static void h2_at_headers(struct peer_stream *st)
     } else if (!strcmp(st->path, "/goaway-first") && st->conn->index == 0) {
         nghttp2_submit_goaway(s, 0, 0, NGHTTP2_NO_ERROR, NULL, 0);
     } else if (!strcmp(st->path, "/refuse-slowly")) {
-        nghttp2_nv nv = { (uint8_t *)":status", (uint8_t *)"403", 7, 3, 0 };
+        nghttp2_nv nv = {(uint8_t *)":status", (uint8_t *)"403", 7, 3, 0};
 
         st->answered = true;
         nghttp2_submit_headers(s, NGHTTP2_FLAG_NONE, st->id, NULL, &nv, 1, NULL);
@@ -321,8 +324,8 @@ static int h2_stream_over(nghttp2_session *s, int32_t id, uint32_t code, void *a
 static void h2_session_open(struct peer_conn *c)
 {
     nghttp2_settings_entry settings[] = {
-        { NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS,
-          c->peer->max_streams ? c->peer->max_streams : 100 },
+        {NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS,
+         c->peer->max_streams ? c->peer->max_streams : 100},
     };
     nghttp2_session_callbacks *cb;
 
@@ -353,7 +356,7 @@ static inline void peer_h2(struct peer_conn *c)
 /* Ends an answer that was left open. */
 static inline void peer_h2_end(struct peer_conn *c, int32_t id)
 {
-    nghttp2_nv nv = { (uint8_t *)"x-after", (uint8_t *)"yes", 7, 3, 0 };
+    nghttp2_nv nv = {(uint8_t *)"x-after", (uint8_t *)"yes", 7, 3, 0};
 
     nghttp2_submit_headers(c->h2, NGHTTP2_FLAG_END_STREAM, id, NULL, &nv, 1, NULL);
     nghttp2_session_send(c->h2);

@@ -52,7 +52,7 @@ static void forget(struct told *t)
 {
     for (int i = 0; i < t->n; i++)
         blob_unref(&t->messages[i]);
-    *t = (struct told){ 0 };
+    *t = (struct told){0};
 }
 
 static int teardown(void **state)
@@ -95,9 +95,13 @@ static void on_done(int status, const struct err *err, void *arg)
 
 static struct grpc_call_conf conf_of(struct world *w)
 {
-    return (struct grpc_call_conf){ .url = w->peer.url, .path = "/net.Orchestrator/Ping",
-                                    .message = SLICE_LIT("request"), .timeout_ms = GUARD_MS,
-                                    .on_message = on_message, .on_done = on_done, .arg = w };
+    return (struct grpc_call_conf){.url = w->peer.url,
+                                   .path = "/net.Orchestrator/Ping",
+                                   .message = SLICE_LIT("request"),
+                                   .timeout_ms = GUARD_MS,
+                                   .on_message = on_message,
+                                   .on_done = on_done,
+                                   .arg = w};
 }
 
 static void run(struct world *w)
@@ -145,7 +149,7 @@ static struct blob *file(const char *name)
 }
 
 static struct blob *replayed;
-static size_t cut_at;           /* the recording leaves in two pieces */
+static size_t cut_at; /* the recording leaves in two pieces */
 
 static void replay_rest(void *arg)
 {
@@ -214,9 +218,9 @@ static void test_recorded_ping(void **state)
 /* The recording ends while the stream is open: the peer went away. */
 static void test_recorded_notifications(void **state)
 {
-    struct blob *want[] = { file("register-transcoder.notify-0.pb"),
-                            file("register-transcoder.notify-1.pb"),
-                            file("register-transcoder.notify-2.pb") };
+    struct blob *want[] = {file("register-transcoder.notify-0.pb"),
+                           file("register-transcoder.notify-1.pb"),
+                           file("register-transcoder.notify-2.pb")};
 
     replay_at_every_cut(*state, "register-transcoder.h2.s2c.bin", want, 3, -1);
     for (size_t i = 0; i < ARRAY_LEN(want); i++)
@@ -275,7 +279,7 @@ static void say_data(struct peer_conn *c, struct slice hex, uint8_t flags)
 
     buf_init(&b, 1 << 20);
     for (size_t i = 0; i + 1 < hex.n; i += 2) {
-        char two[3] = { (char)hex.p[i], (char)hex.p[i + 1], 0 };
+        char two[3] = {(char)hex.p[i], (char)hex.p[i + 1], 0};
 
         buf_u8(&b, (uint8_t)strtoul(two, NULL, 16));
     }
@@ -329,36 +333,41 @@ static const struct {
     enum rc rc;
     const char *text;
 } scripts[] = {
-    { "one message", HEAD ";D0000000003616263" OK, 1, 0, RC_OK, "" },
-    { "in pieces", HEAD ";D00;D000000;D0361;D62;D63" OK, 1, 0, RC_OK, "" },
-    { "two in one frame", HEAD ";D00000000036162630000000001" "7a" OK, 2, 0, RC_OK, "" },
-    { "one and a half, half and one", HEAD ";D0000000003616263000000;D0003616263;D000000000161" OK,
-      3, 0, RC_OK, "" },
-    { "empty messages", HEAD ";D0000000000;D00000000000000000000" OK, 3, 0, RC_OK, "" },
-    { "no message", HEAD OK, 0, 0, RC_OK, "" },
-    { "refused", HEAD ";Tgrpc-status=2,grpc-message=invalid secret", 0, 2, RC_UNAVAILABLE,
-      "invalid secret" },
-    { "trailers only", "T:status=200,content-type=application/grpc,grpc-status=12,"
-      "grpc-message=a%25b%3A%E2%82%AC%0a%zz%4", 0, 12, RC_UNSUPPORTED, "a%b:\xe2\x82\xac %zz%4" },
-    { "not UTF-8", "T:status=200,content-type=application/grpc,grpc-status=2,grpc-message=a%ff%00b",
-      0, 2, RC_UNAVAILABLE, "a? b" },
-    { "refused without words", HEAD ";Tgrpc-status=7", 0, 7, RC_DENIED, "PermissionDenied" },
-    { "status of no name", HEAD ";Tgrpc-status=99", 0, 99, RC_UNAVAILABLE, "status 99" },
-    { "status no number", HEAD ";Tgrpc-status=x", 0, 2, RC_UNAVAILABLE, "status 2" },
-    { "message, then refused", HEAD ";D000000000161;Tgrpc-status=1", 1, 1, RC_CLOSED, "Canceled" },
-    { "no status", HEAD ";E000000000161", 1, -1, RC_BAD_INPUT, "without grpc-status" },
-    { "cut message", HEAD ";D00000000056162" OK, 0, -1, RC_BAD_INPUT, "within a message" },
-    { "compressed", HEAD ";D010000000161" OK, 0, -1, RC_BAD_INPUT, "compressed" },
-    { "too large", HEAD ";D0000400001", 0, -1, RC_LIMIT, "4194305 bytes, at most 4194304" },
-    { "too large, in pieces", HEAD ";D0000;D7fffff", 0, -1, RC_LIMIT, "at most 4194304" },
-    { "HTTP 503", "H:status=503,content-type=text/plain;E6e6f", 0, 14, RC_UNAVAILABLE,
-      "HTTP 503 Service Unavailable" },
-    { "HTTP 404", "T:status=404", 0, 12, RC_UNSUPPORTED, "HTTP 404" },
-    { "HTTP 418", "T:status=418", 0, 2, RC_UNAVAILABLE, "HTTP 418" },
-    { "web page", "H:status=200,content-type=text/html;E3c68746d6c3e", 0, -1, RC_BAD_INPUT,
-      "not gRPC" },
-    { "reset", HEAD ";R", 0, -1, RC_CLOSED, "INTERNAL_ERROR" },
-    { "hangs up", HEAD ";D000000000161;X", 1, -1, RC_CLOSED, "closed" },
+    {"one message", HEAD ";D0000000003616263" OK, 1, 0, RC_OK, ""},
+    {"in pieces", HEAD ";D00;D000000;D0361;D62;D63" OK, 1, 0, RC_OK, ""},
+    {"two in one frame",
+     HEAD ";D00000000036162630000000001"
+          "7a" OK,
+     2, 0, RC_OK, ""},
+    {"one and a half, half and one", HEAD ";D0000000003616263000000;D0003616263;D000000000161" OK,
+     3, 0, RC_OK, ""},
+    {"empty messages", HEAD ";D0000000000;D00000000000000000000" OK, 3, 0, RC_OK, ""},
+    {"no message", HEAD OK, 0, 0, RC_OK, ""},
+    {"refused", HEAD ";Tgrpc-status=2,grpc-message=invalid secret", 0, 2, RC_UNAVAILABLE,
+     "invalid secret"},
+    {"trailers only",
+     "T:status=200,content-type=application/grpc,grpc-status=12,"
+     "grpc-message=a%25b%3A%E2%82%AC%0a%zz%4",
+     0, 12, RC_UNSUPPORTED, "a%b:\xe2\x82\xac %zz%4"},
+    {"not UTF-8", "T:status=200,content-type=application/grpc,grpc-status=2,grpc-message=a%ff%00b",
+     0, 2, RC_UNAVAILABLE, "a? b"},
+    {"refused without words", HEAD ";Tgrpc-status=7", 0, 7, RC_DENIED, "PermissionDenied"},
+    {"status of no name", HEAD ";Tgrpc-status=99", 0, 99, RC_UNAVAILABLE, "status 99"},
+    {"status no number", HEAD ";Tgrpc-status=x", 0, 2, RC_UNAVAILABLE, "status 2"},
+    {"message, then refused", HEAD ";D000000000161;Tgrpc-status=1", 1, 1, RC_CLOSED, "Canceled"},
+    {"no status", HEAD ";E000000000161", 1, -1, RC_BAD_INPUT, "without grpc-status"},
+    {"cut message", HEAD ";D00000000056162" OK, 0, -1, RC_BAD_INPUT, "within a message"},
+    {"compressed", HEAD ";D010000000161" OK, 0, -1, RC_BAD_INPUT, "compressed"},
+    {"too large", HEAD ";D0000400001", 0, -1, RC_LIMIT, "4194305 bytes, at most 4194304"},
+    {"too large, in pieces", HEAD ";D0000;D7fffff", 0, -1, RC_LIMIT, "at most 4194304"},
+    {"HTTP 503", "H:status=503,content-type=text/plain;E6e6f", 0, 14, RC_UNAVAILABLE,
+     "HTTP 503 Service Unavailable"},
+    {"HTTP 404", "T:status=404", 0, 12, RC_UNSUPPORTED, "HTTP 404"},
+    {"HTTP 418", "T:status=418", 0, 2, RC_UNAVAILABLE, "HTTP 418"},
+    {"web page", "H:status=200,content-type=text/html;E3c68746d6c3e", 0, -1, RC_BAD_INPUT,
+     "not gRPC"},
+    {"reset", HEAD ";R", 0, -1, RC_CLOSED, "INTERNAL_ERROR"},
+    {"hangs up", HEAD ";D000000000161;X", 1, -1, RC_CLOSED, "closed"},
 };
 
 static void test_scripts(void **state)
@@ -374,8 +383,7 @@ static void test_scripts(void **state)
         conf = conf_of(w);
         call(w, &conf);
         if (w->t.n != scripts[i].messages || w->t.status != scripts[i].status ||
-            w->t.rc != scripts[i].rc || !strstr(w->t.text, scripts[i].text) ||
-            w->t.done_calls != 1)
+            w->t.rc != scripts[i].rc || !strstr(w->t.text, scripts[i].text) || w->t.done_calls != 1)
             fail_msg("%s: %d messages, status %d, %s, \"%s\"", scripts[i].name, w->t.n, w->t.status,
                      rc_name(w->t.rc), w->t.text);
         start_over(w);
@@ -388,7 +396,8 @@ static void test_cancel_at_message(void **state)
     struct world *w = *state;
     struct grpc_call_conf conf;
 
-    script = HEAD ";D000000000161" "000000000162" OK;
+    script = HEAD ";D000000000161"
+                  "000000000162" OK;
     w->peer.on_input = say_script;
     peer_open(&w->peer, w->loop);
     w->t.cancel_at_message = true;
@@ -415,7 +424,7 @@ static void test_not_reachable(void **state)
 
 struct service {
     struct http_server *server;
-    char seen[256];             /* the request's headers that matter */
+    char seen[256]; /* the request's headers that matter */
     struct http_exchange *stream;
 };
 
@@ -435,7 +444,7 @@ static void on_request_message(struct http_exchange *x, struct blob *message, vo
 
 static void on_request(struct http_exchange *x, void *arg)
 {
-    static const char *const names[] = { "te", "user-agent", "grpc-timeout", "content-length" };
+    static const char *const names[] = {"te", "user-agent", "grpc-timeout", "content-length"};
     struct service *s = arg;
     size_t n = 0;
 
@@ -451,8 +460,9 @@ static void on_request(struct http_exchange *x, void *arg)
 
 static void serve(struct loop *l, struct service *s)
 {
-    struct http_server_conf conf = { .listen = { .addr = "127.0.0.1:0", .max_connections = 10 },
-                                     .on_request = on_request, .arg = s };
+    struct http_server_conf conf = {.listen = {.addr = "127.0.0.1:0", .max_connections = 10},
+                                    .on_request = on_request,
+                                    .arg = s};
     struct err err;
 
     s->server = http_server_open(l, &conf, &err);
@@ -463,7 +473,7 @@ static void serve(struct loop *l, struct service *s)
 static void test_own_server(void **state)
 {
     struct world *w = *state;
-    struct service s = { 0 };
+    struct service s = {0};
     struct grpc_call_conf conf;
     struct blob *large = blob_new(GRPC_MAX_MESSAGE);
 
@@ -501,7 +511,7 @@ static pid_t serve_in_child(uint16_t *port)
     pid = fork();
     assert_true(pid >= 0);
     if (pid == 0) {
-        struct service s = { 0 };
+        struct service s = {0};
         struct loop *l = loop_new();
 
         serve(l, &s);
@@ -538,7 +548,7 @@ static void on_stopped_done(int status, const struct err *err, void *arg)
 static void test_stopped_process_is_noticed(void **state)
 {
     struct world *w = *state;
-    struct stopping s = { .w = w };
+    struct stopping s = {.w = w};
     struct grpc_call_conf conf;
     uint16_t port;
     int64_t took;

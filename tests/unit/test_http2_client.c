@@ -38,23 +38,23 @@ static void test_h2_answers(void **state)
         int status;
         size_t bytes;
         enum rc rc;
-        int conns;              /* opened by this call alone */
+        int conns; /* opened by this call alone */
     } cases[] = {
-        { "/", 200, 5, RC_OK, 1 },
-        { "/empty", 204, 0, RC_OK, 1 },
-        { "/trailers", 200, 5, RC_OK, 1 },
-        { "/big", 200, 10 * 1000 * 1000, RC_OK, 1 },
-        { "/103", 200, 5, RC_OK, 1 },
-        { "/100s", 0, 0, RC_LIMIT, 1 },
-        { "/reset", 0, 0, RC_CLOSED, 1 },
-        { "/refuse", 0, 0, RC_CLOSED, 2 },
-        { "/refuse-first", 200, 5, RC_OK, 2 },
-        { "/goaway-first", 200, 5, RC_OK, 2 },
+        {"/", 200, 5, RC_OK, 1},
+        {"/empty", 204, 0, RC_OK, 1},
+        {"/trailers", 200, 5, RC_OK, 1},
+        {"/big", 200, 10 * 1000 * 1000, RC_OK, 1},
+        {"/103", 200, 5, RC_OK, 1},
+        {"/100s", 0, 0, RC_LIMIT, 1},
+        {"/reset", 0, 0, RC_CLOSED, 1},
+        {"/refuse", 0, 0, RC_CLOSED, 2},
+        {"/refuse-first", 200, 5, RC_OK, 2},
+        {"/goaway-first", 200, 5, RC_OK, 2},
     };
     struct world *w = *state;
 
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
-        struct told t = { 0 };
+        struct told t = {0};
 
         h2_open(w);
         h2_call(w, &t, cases[i].path, NULL);
@@ -70,15 +70,16 @@ static void test_h2_answers(void **state)
 
 static void test_h2_settings(void **state)
 {
-    static const uint8_t want[] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-        "\x00\x00\x18\x04\x00\x00\x00\x00\x00" /* SETTINGS, 4 values */
-        "\x00\x02\x00\x00\x00\x00"             /* ENABLE_PUSH 0 */
-        "\x00\x04\x00\x40\x00\x00"             /* INITIAL_WINDOW_SIZE 4194304 */
-        "\x00\x05\x00\x00\x40\x00"             /* MAX_FRAME_SIZE 16384 */
-        "\x00\x06\x00\x01\x00\x00"             /* MAX_HEADER_LIST_SIZE 65536 */
+    static const uint8_t want[] =
+        "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+        "\x00\x00\x18\x04\x00\x00\x00\x00\x00"                  /* SETTINGS, 4 values */
+        "\x00\x02\x00\x00\x00\x00"                              /* ENABLE_PUSH 0 */
+        "\x00\x04\x00\x40\x00\x00"                              /* INITIAL_WINDOW_SIZE 4194304 */
+        "\x00\x05\x00\x00\x40\x00"                              /* MAX_FRAME_SIZE 16384 */
+        "\x00\x06\x00\x01\x00\x00"                              /* MAX_HEADER_LIST_SIZE 65536 */
         "\x00\x00\x04\x08\x00\x00\x00\x00\x00\x00\xff\x00\x01"; /* window of 16 MiB */
     struct world *w = *state;
-    struct told t = { 0 };
+    struct told t = {0};
     struct http_call_conf conf;
 
     w->peer.on_input = say_nothing;
@@ -95,7 +96,7 @@ static void test_h2_settings(void **state)
 static void test_h2_upload(void **state)
 {
     struct world *w = *state;
-    struct told t = { 0 };
+    struct told t = {0};
     struct blob *body = patterned(BIG);
     uint8_t sum = 0;
     char want[32];
@@ -114,7 +115,7 @@ static void test_h2_upload(void **state)
 static void test_h2_early_refusal(void **state)
 {
     struct world *w = *state;
-    struct told t = { 0 };
+    struct told t = {0};
     struct blob *body = patterned(4 * BIG);
 
     h2_open(w);
@@ -133,7 +134,7 @@ static void say_rest(struct world *w)
 static void test_h2_early_refusal_stops_the_upload(void **state)
 {
     struct world *w = *state;
-    struct told t = { .at_headers = in_a_while };
+    struct told t = {.at_headers = in_a_while};
     struct blob *body = patterned(4 * BIG);
 
     w->in_a_while = say_rest;
@@ -148,7 +149,7 @@ static void test_h2_early_refusal_stops_the_upload(void **state)
 static void test_h2_reset_while_uploading(void **state)
 {
     struct world *w = *state;
-    struct told t = { 0 };
+    struct told t = {0};
     struct blob *body = patterned(BIG);
 
     h2_open(w);
@@ -179,7 +180,7 @@ static void many_h2(struct world *w, size_t n, const char *path, struct told *t,
 static void test_h2_calls_share_a_connection(void **state)
 {
     struct world *w = *state;
-    struct told t[50] = { 0 };
+    struct told t[50] = {0};
     struct blob *body = patterned(100000);
 
     h2_open(w);
@@ -191,7 +192,7 @@ static void test_h2_calls_share_a_connection(void **state)
 static void test_h2_respects_max_streams(void **state)
 {
     struct world *w = *state;
-    struct told t[20] = { 0 };
+    struct told t[20] = {0};
 
     w->peer.max_streams = 2;
     h2_open(w);
@@ -204,7 +205,7 @@ static void test_h2_respects_max_streams(void **state)
 static void test_h2_cancel_while_uploading(void **state)
 {
     struct world *w = *state;
-    struct told gone = { 0 }, stays = { 0 };
+    struct told gone = {0}, stays = {0};
     struct blob *body = patterned(4 * BIG);
     struct http_call_conf conf;
 
@@ -243,14 +244,14 @@ static void test_h2_broken_peers(void **state)
         enum rc rc;
         const char *text;
     } cases[] = {
-        { h2_garbage, RC_BAD_INPUT, "breaks HTTP/2" },
-        { h2_close, RC_CLOSED, "closed the HTTP/2 connection" },
+        {h2_garbage, RC_BAD_INPUT, "breaks HTTP/2"},
+        {h2_close, RC_CLOSED, "closed the HTTP/2 connection"},
     };
     struct world *w = *state;
 
     peer_open(&w->peer, w->loop);
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
-        struct told t = { 0 };
+        struct told t = {0};
 
         w->peer.on_input = cases[i].peer;
         h2_call(w, &t, "/", NULL);
@@ -264,7 +265,7 @@ static const char h2_settings[] = "\x00\x00\x00\x04\x00\x00\x00\x00\x00";
 
 static void h2_many_headers(struct peer_conn *c)
 {
-    uint8_t head[9] = { 0, 0x3e, 0x81, 1, 4, 0, 0, 0, 1 }; /* 16001 bytes, END_HEADERS */
+    uint8_t head[9] = {0, 0x3e, 0x81, 1, 4, 0, 0, 0, 1}; /* 16001 bytes, END_HEADERS */
 
     if (c->stage++)
         return;
@@ -272,13 +273,15 @@ static void h2_many_headers(struct peer_conn *c)
     stream_write(c->stream, slice_of(head, 9));
     peer_say(c, "\x88"); /* :status 200 */
     for (int i = 0; i < 4000; i++)
-        stream_write(c->stream, slice_of("\x00\x01" "a\x00", 4)); /* "a", empty: 5 bytes less one */
+        stream_write(c->stream, slice_of("\x00\x01"
+                                         "a\x00",
+                                         4)); /* "a", empty: 5 bytes less one */
 }
 
 static void h2_endless_continuation(struct peer_conn *c)
 {
-    uint8_t head[9] = { 0, 0, 1, 1, 0, 0, 0, 0, 1 };
-    uint8_t more[9] = { 0, 0, 4, 9, 0, 0, 0, 0, 1 };
+    uint8_t head[9] = {0, 0, 1, 1, 0, 0, 0, 0, 1};
+    uint8_t more[9] = {0, 0, 4, 9, 0, 0, 0, 0, 1};
 
     if (c->stage++)
         return;
@@ -287,14 +290,16 @@ static void h2_endless_continuation(struct peer_conn *c)
     peer_say(c, "\x88");
     for (int i = 0; i < 100000; i++) {
         stream_write(c->stream, slice_of(more, 9));
-        stream_write(c->stream, slice_of("\x00\x01" "a\x00", 4));
+        stream_write(c->stream, slice_of("\x00\x01"
+                                         "a\x00",
+                                         4));
     }
 }
 
 static void h2_window_overrun(struct peer_conn *c)
 {
-    uint8_t head[9] = { 0, 0, 1, 1, 4, 0, 0, 0, 1 };
-    uint8_t data[9] = { 0, 0x40, 1, 0, 0, 0, 0, 0, 1 }; /* 16385 bytes: one too many */
+    uint8_t head[9] = {0, 0, 1, 1, 4, 0, 0, 0, 1};
+    uint8_t data[9] = {0, 0x40, 1, 0, 0, 0, 0, 0, 1}; /* 16385 bytes: one too many */
 
     if (c->stage++)
         return;
@@ -308,8 +313,8 @@ static void h2_window_overrun(struct peer_conn *c)
 
 static void h2_wrong_length(struct peer_conn *c)
 {
-    static const uint8_t bytes[] = { 0, 0, 5, 1, 4, 0, 0, 0, 1, 0x88, 0x0f, 0x0d, 1, '9',
-                                     0, 0, 3, 0, 1, 0, 0, 0, 1, 'a', 'b', 'c' };
+    static const uint8_t bytes[] = {0,   0, 5, 1, 4, 0, 0, 0, 1, 0x88, 0x0f, 0x0d, 1,
+                                    '9', 0, 0, 3, 0, 1, 0, 0, 0, 1,    'a',  'b',  'c'};
 
     if (c->stage++)
         return;
@@ -320,10 +325,9 @@ static void h2_wrong_length(struct peer_conn *c)
 /* More frames in the same bytes must find no client. */
 static void h2_answer_and_settings(struct peer_conn *c)
 {
-    static const uint8_t bytes[] = { 0, 0, 1, 1, 4, 0, 0, 0, 1, 0x88,
-                                     0, 0, 3, 0, 0, 0, 0, 0, 1, 'a', 'b', 'c',
-                                     0, 0, 0, 4, 0, 0, 0, 0, 0,
-                                     0, 0, 1, 0, 1, 0, 0, 0, 1, 'd' };
+    static const uint8_t bytes[] = {0, 0, 1, 1, 4, 0,   0,   0,   1, 0x88, 0, 0, 3,  0,
+                                    0, 0, 0, 0, 1, 'a', 'b', 'c', 0, 0,    0, 4, 0,  0,
+                                    0, 0, 0, 0, 0, 1,   0,   1,   0, 0,    0, 1, 'd'};
 
     if (c->stage++)
         return;
@@ -334,7 +338,7 @@ static void h2_answer_and_settings(struct peer_conn *c)
 static void test_h2_freed_between_frames(void **state)
 {
     struct world *w = *state;
-    struct told at_headers = { .at_headers = do_free }, at_bytes = { .at_bytes = do_free };
+    struct told at_headers = {.at_headers = do_free}, at_bytes = {.at_bytes = do_free};
 
     w->peer.on_input = h2_answer_and_settings;
     peer_open(&w->peer, w->loop);
@@ -352,15 +356,15 @@ static void test_h2_hostile_frames(void **state)
         void (*peer)(struct peer_conn *c);
         enum rc rc;
     } cases[] = {
-        { "many headers", h2_many_headers, RC_LIMIT },
-        { "endless continuation", h2_endless_continuation, RC_BAD_INPUT },
-        { "frame above the limit", h2_window_overrun, RC_BAD_INPUT },
-        { "other length than told", h2_wrong_length, RC_BAD_INPUT },
+        {"many headers", h2_many_headers, RC_LIMIT},
+        {"endless continuation", h2_endless_continuation, RC_BAD_INPUT},
+        {"frame above the limit", h2_window_overrun, RC_BAD_INPUT},
+        {"other length than told", h2_wrong_length, RC_BAD_INPUT},
     };
     struct world *w = *state;
 
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
-        struct told t = { 0 };
+        struct told t = {0};
 
         peer_open(&w->peer, w->loop);
         w->peer.on_input = cases[i].peer;
@@ -383,7 +387,7 @@ static void h2_then_frozen(struct peer_conn *c)
 static void test_h2_ping_finds_a_frozen_peer(void **state)
 {
     struct world *w = *state;
-    struct told t = { 0 };
+    struct told t = {0};
     struct http_call_conf conf;
     int64_t before = clock_mono_ms();
 
@@ -403,7 +407,7 @@ static void test_h2_ping_finds_a_frozen_peer(void **state)
 static void test_h2_ping_keeps_a_living_peer(void **state)
 {
     struct world *w = *state;
-    struct told t = { 0 };
+    struct told t = {0};
     struct http_call_conf conf;
 
     h2_open(w);
@@ -420,7 +424,7 @@ static void test_h2_ping_keeps_a_living_peer(void **state)
 
 struct real {
     struct http_server *server;
-    int versions[3];            /* requests by HTTP version */
+    int versions[3]; /* requests by HTTP version */
 };
 
 static void on_real_body(struct http_exchange *x, struct blob *body, const struct err *why,
@@ -476,8 +480,8 @@ static void test_real_server(void **state)
         bool tls;
         int version;
     } cases[] = {
-        { HTTP_SPEAK_ANY, true, 2 }, { HTTP_SPEAK_1, true, 1 }, { HTTP_SPEAK_2, true, 2 },
-        { HTTP_SPEAK_ANY, false, 1 }, { HTTP_SPEAK_1, false, 1 }, { HTTP_SPEAK_2, false, 2 },
+        {HTTP_SPEAK_ANY, true, 2},  {HTTP_SPEAK_1, true, 1},  {HTTP_SPEAK_2, true, 2},
+        {HTTP_SPEAK_ANY, false, 1}, {HTTP_SPEAK_1, false, 1}, {HTTP_SPEAK_2, false, 2},
     };
     struct world *w = *state;
     char dir[64];
@@ -485,11 +489,13 @@ static void test_real_server(void **state)
     struct blob *body = patterned(BIG);
 
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
-        struct real r = { 0 };
-        struct http_server_conf sc = { .listen = { .addr = "127.0.0.1:0", .max_connections = 20,
-                                                   .tls = cases[i].tls ? tls : NULL },
-                                       .on_request = on_real_request, .arg = &r };
-        struct told t[8] = { 0 };
+        struct real r = {0};
+        struct http_server_conf sc = {.listen = {.addr = "127.0.0.1:0",
+                                                 .max_connections = 20,
+                                                 .tls = cases[i].tls ? tls : NULL},
+                                      .on_request = on_real_request,
+                                      .arg = &r};
+        struct told t[8] = {0};
         struct http_call_conf conf;
         struct err err;
         char url[128];
@@ -523,7 +529,7 @@ static void test_real_server(void **state)
 static void test_http2_not_spoken(void **state)
 {
     struct world *w = *state;
-    struct told any = { 0 }, two = { 0 };
+    struct told any = {0}, two = {0};
     struct http_call_conf conf;
     char dir[64];
     SSL *ssl;

@@ -12,40 +12,42 @@ static const struct answer {
     bool hangs_up;
     enum rc rc;
     int status;
-    const char *body, *text;    /* text: part of the sentence */
+    const char *body, *text; /* text: part of the sentence */
 } answers[] = {
-    { "length", OK "Content-Length: 5\r\nX-Test: a\r\n\r\nhello", false, RC_OK, 200, "hello",
-      "" },
-    { "chunks", CHUNKED "3\r\nhel\r\n2;x=y\r\nlo\r\n0\r\nX-After: t\r\n\r\n", false, RC_OK, 200,
-      "hello", "" },
-    { "until close", "HTTP/1.0 200 OK\r\n\r\nhello", true, RC_OK, 200, "hello", "" },
-    { "no body", "HTTP/1.1 204 No Content\r\n\r\n", false, RC_OK, 204, "", "" },
-    { "continue", "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
-      false, RC_OK, 200, "ok", "" },
-    { "continue with a length", "HTTP/1.1 103 Hints\r\nContent-Length: 9\r\n\r\n"
-      OK "Content-Length: 2\r\n\r\nok", false, RC_OK, 200, "ok", "" },
-    { "refusal", "HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\nno", false, RC_OK, 403, "no",
-      "" },
-    { "nothing", "", true, RC_CLOSED, 0, NULL, "before its answer" },
-    { "half a head", OK "Content-Le", true, RC_CLOSED, 0, NULL, "within its headers" },
-    { "cut", OK "Content-Length: 50\r\n\r\nhello", true, RC_CLOSED, 200, NULL, "after 5 bytes" },
-    { "chunks cut", CHUNKED "9\r\nhel", true, RC_CLOSED, 200, NULL, "after 3 bytes" },
-    { "last chunk missing", CHUNKED "3\r\nhel\r\n", true, RC_CLOSED, 200, NULL, "after 3 bytes" },
-    { "bad chunk", CHUNKED "xyz\r\nhel", false, RC_BAD_INPUT, 200, NULL, "breaks HTTP/1.1" },
-    { "huge chunk", CHUNKED "fffffffffffffffff\r\nh",
-      false, RC_BAD_INPUT, 200, NULL, "breaks HTTP/1.1" },
-    { "two lengths", OK "Content-Length: 5\r\nContent-Length: 6\r\n\r\nhello", false,
-      RC_BAD_INPUT, 0, NULL, "breaks HTTP/1.1" },
-    { "length and chunks", OK "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n"
-      "\r\nhello", false, RC_BAD_INPUT, 0, NULL, "breaks HTTP/1.1" },
-    { "negative length", OK "Content-Length: -5\r\n\r\nhello", false, RC_BAD_INPUT, 0,
-      NULL, "breaks HTTP/1.1" },
-    { "garbage", "\x16\x03\x01\x02 garbage\r\n\r\n", false, RC_BAD_INPUT, 0, NULL,
-      "breaks HTTP/1.1" },
-    { "upgrade", "HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n",
-      false, RC_BAD_INPUT, 0, NULL, "status 101" },
-    { "length beyond the limit", OK "Content-Length: 5000000000\r\n\r\n", false,
-      RC_LIMIT, 200, NULL, "5000000000 bytes" },
+    {"length", OK "Content-Length: 5\r\nX-Test: a\r\n\r\nhello", false, RC_OK, 200, "hello", ""},
+    {"chunks", CHUNKED "3\r\nhel\r\n2;x=y\r\nlo\r\n0\r\nX-After: t\r\n\r\n", false, RC_OK, 200,
+     "hello", ""},
+    {"until close", "HTTP/1.0 200 OK\r\n\r\nhello", true, RC_OK, 200, "hello", ""},
+    {"no body", "HTTP/1.1 204 No Content\r\n\r\n", false, RC_OK, 204, "", ""},
+    {"continue", "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
+     false, RC_OK, 200, "ok", ""},
+    {"continue with a length",
+     "HTTP/1.1 103 Hints\r\nContent-Length: 9\r\n\r\n" OK "Content-Length: 2\r\n\r\nok", false,
+     RC_OK, 200, "ok", ""},
+    {"refusal", "HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\nno", false, RC_OK, 403, "no",
+     ""},
+    {"nothing", "", true, RC_CLOSED, 0, NULL, "before its answer"},
+    {"half a head", OK "Content-Le", true, RC_CLOSED, 0, NULL, "within its headers"},
+    {"cut", OK "Content-Length: 50\r\n\r\nhello", true, RC_CLOSED, 200, NULL, "after 5 bytes"},
+    {"chunks cut", CHUNKED "9\r\nhel", true, RC_CLOSED, 200, NULL, "after 3 bytes"},
+    {"last chunk missing", CHUNKED "3\r\nhel\r\n", true, RC_CLOSED, 200, NULL, "after 3 bytes"},
+    {"bad chunk", CHUNKED "xyz\r\nhel", false, RC_BAD_INPUT, 200, NULL, "breaks HTTP/1.1"},
+    {"huge chunk", CHUNKED "fffffffffffffffff\r\nh", false, RC_BAD_INPUT, 200, NULL,
+     "breaks HTTP/1.1"},
+    {"two lengths", OK "Content-Length: 5\r\nContent-Length: 6\r\n\r\nhello", false, RC_BAD_INPUT,
+     0, NULL, "breaks HTTP/1.1"},
+    {"length and chunks",
+     OK "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n"
+        "\r\nhello",
+     false, RC_BAD_INPUT, 0, NULL, "breaks HTTP/1.1"},
+    {"negative length", OK "Content-Length: -5\r\n\r\nhello", false, RC_BAD_INPUT, 0, NULL,
+     "breaks HTTP/1.1"},
+    {"garbage", "\x16\x03\x01\x02 garbage\r\n\r\n", false, RC_BAD_INPUT, 0, NULL,
+     "breaks HTTP/1.1"},
+    {"upgrade", "HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n",
+     false, RC_BAD_INPUT, 0, NULL, "status 101"},
+    {"length beyond the limit", OK "Content-Length: 5000000000\r\n\r\n", false, RC_LIMIT, 200, NULL,
+     "5000000000 bytes"},
 };
 
 static const struct answer *answer;
@@ -84,7 +86,7 @@ static void test_answers(void **state)
     w->peer.on_input = say_answer;
     peer_open(&w->peer, w->loop);
     for (size_t i = 0; i < ARRAY_LEN(answers); i++) {
-        struct told t = { 0 };
+        struct told t = {0};
         struct http_call_conf conf = conf_of(&t, url_of(w, "/a?b=c"));
 
         answer = &answers[i];
@@ -101,7 +103,7 @@ static void test_answers(void **state)
 static void drip(struct peer_conn *c, const char *text)
 {
     for (; *text; text++) {
-        char one[2] = { *text, 0 };
+        char one[2] = {*text, 0};
 
         peer_say(c, one);
         for (int i = 0; i < 3; i++) /* let it leave and arrive alone */
@@ -116,7 +118,7 @@ static void test_answers_in_single_bytes(void **state)
     w->peer.on_input = NULL;
     peer_open(&w->peer, w->loop);
     for (size_t i = 0; i < ARRAY_LEN(answers); i++) {
-        struct told t = { .w = w };
+        struct told t = {.w = w};
         struct http_call_conf conf = conf_of(&t, url_of(w, "/"));
         struct peer_conn *c;
 
@@ -194,16 +196,20 @@ static void test_floods(void **state)
         const char *name;
         void (*peer)(struct peer_conn *c);
     } floods[] = {
-        { "header lines", flood_header_lines }, { "one header", flood_one_header },
-        { "reason phrase", flood_reason },      { "100 Continue", flood_continue },
-        { "chunk extension", flood_chunk_extension }, { "trailers", flood_trailers },
-        { "body", flood_body },                 { "empty lines", flood_empty_lines },
+        {"header lines", flood_header_lines},
+        {"one header", flood_one_header},
+        {"reason phrase", flood_reason},
+        {"100 Continue", flood_continue},
+        {"chunk extension", flood_chunk_extension},
+        {"trailers", flood_trailers},
+        {"body", flood_body},
+        {"empty lines", flood_empty_lines},
     };
     struct world *w = *state;
 
     peer_open(&w->peer, w->loop);
     for (size_t i = 0; i < ARRAY_LEN(floods); i++) {
-        struct told t = { 0 };
+        struct told t = {0};
         struct http_call_conf conf = conf_of(&t, url_of(w, "/"));
 
         conf.max_body = 100000;
@@ -228,7 +234,7 @@ static void tiny_chunks(struct peer_conn *c)
 static void test_tiny_chunks(void **state)
 {
     struct world *w = *state;
-    struct told t = { 0 };
+    struct told t = {0};
     struct http_call_conf conf;
 
     w->peer.on_input = tiny_chunks;
@@ -244,11 +250,11 @@ static void test_tiny_chunks(void **state)
 static void test_request_bytes(void **state)
 {
     struct world *w = *state;
-    struct told t = { 0 };
-    struct http_header headers[] = { { SLICE_LIT("Livepeer-Payment"), SLICE_LIT("") },
-                                     { SLICE_LIT("X-One"), SLICE_LIT("1") } };
-    struct blob *parts[] = { blob_copy(SLICE_LIT("ab")), blob_copy(SLICE_LIT("")),
-                             blob_copy(SLICE_LIT("cde")) };
+    struct told t = {0};
+    struct http_header headers[] = {{SLICE_LIT("Livepeer-Payment"), SLICE_LIT("")},
+                                    {SLICE_LIT("X-One"), SLICE_LIT("1")}};
+    struct blob *parts[] = {blob_copy(SLICE_LIT("ab")), blob_copy(SLICE_LIT("")),
+                            blob_copy(SLICE_LIT("cde"))};
     struct http_call_conf conf;
     char want[256];
 
@@ -261,7 +267,8 @@ static void test_request_bytes(void **state)
     conf.body_parts = parts;
     conf.n_body_parts = 3;
     call(w, &t, &conf);
-    snprintf(want, sizeof(want), "POST /segment?a=b HTTP/1.1\r\nHost: %s\r\nUser-Agent: leat\r\n"
+    snprintf(want, sizeof(want),
+             "POST /segment?a=b HTTP/1.1\r\nHost: %s\r\nUser-Agent: leat\r\n"
              "Livepeer-Payment: \r\nX-One: 1\r\nContent-Length: 5\r\n\r\nabcde",
              listener_addr(w->peer.listener));
     assert_string_equal(buf_cstr(&w->peer.conns[0]->in), want);
@@ -276,19 +283,19 @@ static void test_refuses_broken_requests(void **state)
         const char *url, *method, *value;
         enum rc rc;
     } cases[] = {
-        { "ftp://127.0.0.1/", "GET", "x", RC_BAD_INPUT },
-        { "nonsense", "GET", "x", RC_BAD_INPUT },
-        { "http://127.0.0.1/a b", "GET", "x", RC_BAD_INPUT },
-        { "http://127.0.0.1/\r\nX: y", "GET", "x", RC_BAD_INPUT },
-        { "http://127.0.0.1/", "GET /x", "x", RC_BAD_INPUT },
-        { "http://127.0.0.1/", "GET", "secret\r\nX-More: y", RC_BAD_INPUT },
-        { "http://127.0.0.1/", "GET", "secret\n", RC_BAD_INPUT },
+        {"ftp://127.0.0.1/", "GET", "x", RC_BAD_INPUT},
+        {"nonsense", "GET", "x", RC_BAD_INPUT},
+        {"http://127.0.0.1/a b", "GET", "x", RC_BAD_INPUT},
+        {"http://127.0.0.1/\r\nX: y", "GET", "x", RC_BAD_INPUT},
+        {"http://127.0.0.1/", "GET /x", "x", RC_BAD_INPUT},
+        {"http://127.0.0.1/", "GET", "secret\r\nX-More: y", RC_BAD_INPUT},
+        {"http://127.0.0.1/", "GET", "secret\n", RC_BAD_INPUT},
     };
     struct world *w = *state;
 
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
-        struct told t = { 0 };
-        struct http_header header = { SLICE_LIT("Credentials"), slice_str(cases[i].value) };
+        struct told t = {0};
+        struct http_header header = {SLICE_LIT("Credentials"), slice_str(cases[i].value)};
         struct http_call_conf conf = conf_of(&t, cases[i].url);
 
         conf.method = cases[i].method;
@@ -311,7 +318,7 @@ static void head_without_body(struct peer_conn *c)
 static void test_head(void **state)
 {
     struct world *w = *state;
-    struct told t = { 0 };
+    struct told t = {0};
     struct http_call_conf conf;
 
     w->peer.on_input = head_without_body;
@@ -326,7 +333,7 @@ static void test_head(void **state)
 static void test_unix_socket(void **state)
 {
     struct world *w = *state;
-    struct told t = { 0 };
+    struct told t = {0};
     struct http_call_conf conf = conf_of(&t, "https://leat/x");
     char path[64], addr[80];
 
@@ -350,7 +357,7 @@ static void test_reuse(void **state)
     w->peer.on_input = answer_ok;
     peer_open(&w->peer, w->loop);
     for (int i = 0; i < 3; i++) {
-        struct told t = { 0 };
+        struct told t = {0};
         struct http_call_conf conf = conf_of(&t, url_of(w, "/"));
 
         call(w, &t, &conf);
@@ -363,7 +370,7 @@ static void test_reuse(void **state)
 static void test_parallel_calls_get_connections_of_their_own(void **state)
 {
     struct world *w = *state;
-    struct told t[5] = { 0 };
+    struct told t[5] = {0};
 
     w->peer.on_input = answer_ok;
     peer_open(&w->peer, w->loop);
@@ -421,7 +428,7 @@ static void test_stale_connection_is_tried_again(void **state)
     w->peer.on_input = stale_first;
     peer_open(&w->peer, w->loop);
     for (int i = 0; i < 2; i++) {
-        struct told t = { 0 };
+        struct told t = {0};
         struct http_call_conf conf = conf_of(&t, url_of(w, "/"));
 
         conf.method = "POST";
@@ -445,7 +452,7 @@ static void always_hang_up_later(struct peer_conn *c)
 static void test_tried_again_once_only(void **state)
 {
     struct world *w = *state;
-    struct told first = { 0 }, second = { 0 };
+    struct told first = {0}, second = {0};
     struct http_call_conf conf;
 
     w->peer.on_input = always_hang_up_later;
@@ -473,7 +480,7 @@ static void half_answer_on_second(struct peer_conn *c)
 static void test_begun_answer_is_not_tried_again(void **state)
 {
     struct world *w = *state;
-    struct told first = { 0 }, second = { 0 };
+    struct told first = {0}, second = {0};
     struct http_call_conf conf;
 
     w->peer.on_input = half_answer_on_second;
@@ -499,7 +506,7 @@ static void answer_twice(struct peer_conn *c)
 static void test_unasked_answer(void **state)
 {
     struct world *w = *state;
-    struct told first = { 0 }, second = { 0 };
+    struct told first = {0}, second = {0};
     struct http_call_conf conf;
 
     w->peer.on_input = answer_twice;
@@ -516,7 +523,7 @@ static void test_unasked_answer(void **state)
 static void test_idle_connection_is_closed(void **state)
 {
     struct world *w = *state;
-    struct told t = { 0 };
+    struct told t = {0};
     struct http_call_conf conf;
 
     w->client->idle_ms = 20;
@@ -548,19 +555,19 @@ static void test_timeouts(void **state)
         enum rc rc;
         const char *begins, *holds;
     } cases[] = {
-        { say_nothing, "http", 0, 60, 0, RC_TIMEOUT, "header timeout: 127.0.0.1:", "60 ms" },
-        { say_nothing, "http", 0, 0, 70, RC_TIMEOUT, "header timeout: 127.0.0.1:", "70 ms" },
-        { status_then_silence, "http", 0, 60, 120, RC_TIMEOUT, "body timeout: 127.0.0.1:",
-          "120 ms (3 bytes came)" },
-        { say_nothing, "https", 60, 0, 0, RC_UNAVAILABLE, "no connection to 127.0.0.1:", "60 ms" },
-        { say_nothing, "https", 5000, 60, 0, RC_TIMEOUT, "header timeout: no connection to ",
-          "60 ms" },
+        {say_nothing, "http", 0, 60, 0, RC_TIMEOUT, "header timeout: 127.0.0.1:", "60 ms"},
+        {say_nothing, "http", 0, 0, 70, RC_TIMEOUT, "header timeout: 127.0.0.1:", "70 ms"},
+        {status_then_silence, "http", 0, 60, 120, RC_TIMEOUT,
+         "body timeout: 127.0.0.1:", "120 ms (3 bytes came)"},
+        {say_nothing, "https", 60, 0, 0, RC_UNAVAILABLE, "no connection to 127.0.0.1:", "60 ms"},
+        {say_nothing, "https", 5000, 60, 0, RC_TIMEOUT, "header timeout: no connection to ",
+         "60 ms"},
     };
     struct world *w = *state;
 
     peer_open(&w->peer, w->loop);
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
-        struct told t = { 0 };
+        struct told t = {0};
         char url[128];
         struct http_call_conf conf = conf_of(&t, url);
 
@@ -593,8 +600,8 @@ static void drip_on_tick(void *arg)
 static void test_slow_drip(void **state)
 {
     struct world *w = *state;
-    struct told t = { 0 };
-    struct drip d = { .w = w };
+    struct told t = {0};
+    struct drip d = {.w = w};
     struct http_call_conf conf;
 
     w->peer.on_input = status_then_silence;
@@ -611,7 +618,7 @@ static void test_slow_drip(void **state)
 static void test_connection_refused(void **state)
 {
     struct world *w = *state;
-    struct told t = { 0 };
+    struct told t = {0};
     struct http_call_conf conf;
     char url[128];
 
@@ -645,7 +652,7 @@ static void read_all(struct peer_conn *c)
 static void test_sent_time_is_not_the_answers(void **state)
 {
     struct world *w = *state;
-    struct told t = { 0 };
+    struct told t = {0};
     struct blob *body = patterned(BIG);
     struct http_call_conf conf;
 
@@ -674,7 +681,7 @@ static void early_403(struct peer_conn *c)
 static void test_early_refusal(void **state)
 {
     struct world *w = *state;
-    struct told t = { 0 };
+    struct told t = {0};
     struct blob *body = patterned(4 * BIG);
     struct http_call_conf conf;
 
@@ -688,7 +695,7 @@ static void test_early_refusal(void **state)
     assert_int_equal(t.status, 403);
     assert_int_equal(t.bytes, 4);
     assert_true(w->peer.conns[0]->in.n < 4 * BIG);
-    t = (struct told){ 0 };
+    t = (struct told){0};
     conf = conf_of(&t, url_of(w, "/next"));
     w->peer.on_input = answer_ok;
     call(w, &t, &conf); /* not behind the rest of that body */
@@ -712,7 +719,7 @@ static void say_rest(struct world *w)
 static void test_early_refusal_stops_the_upload(void **state)
 {
     struct world *w = *state;
-    struct told t = { .at_headers = in_a_while };
+    struct told t = {.at_headers = in_a_while};
     struct blob *body = patterned(4 * BIG);
     struct http_call_conf conf;
 
@@ -740,7 +747,7 @@ static void early_403_and_gone(struct peer_conn *c)
 static void test_early_refusal_then_close(void **state)
 {
     struct world *w = *state;
-    struct told t = { 0 };
+    struct told t = {0};
     struct blob *body = patterned(4 * BIG);
     struct http_call_conf conf;
 
@@ -770,7 +777,7 @@ static void status_alone(struct peer_conn *c)
 static void test_two_phases(void **state)
 {
     struct world *w = *state;
-    struct told t = { .at_headers = finish_answer };
+    struct told t = {.at_headers = finish_answer};
     struct http_call_conf conf;
 
     w->peer.on_input = status_alone;
@@ -802,7 +809,7 @@ static void test_cancel_in_callbacks_http1(void **state)
 static void test_cancel_at_once_and_while_waiting(void **state)
 {
     struct world *w = *state;
-    struct told gone = { 0 }, stays = { 0 };
+    struct told gone = {0}, stays = {0};
     struct http_call_conf conf;
 
     w->peer.on_input = answer_each;
@@ -822,7 +829,7 @@ static void test_cancel_at_once_and_while_waiting(void **state)
 static void test_free_with_running_calls(void **state)
 {
     struct world *w = *state;
-    struct told t[4] = { 0 };
+    struct told t[4] = {0};
 
     w->peer.on_input = say_nothing;
     peer_open(&w->peer, w->loop);
@@ -853,7 +860,7 @@ static void start_another(struct told *t)
 static void test_start_while_freeing(void **state)
 {
     struct world *w = *state;
-    struct told t = { .at_done = start_another };
+    struct told t = {.at_done = start_another};
     struct http_call_conf conf;
 
     w->peer.on_input = say_nothing;

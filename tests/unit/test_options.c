@@ -24,8 +24,8 @@ static enum rc read_words(struct options *o, struct err *err, const char *const 
 
 static void forms_of_a_flag(void **state)
 {
-    static const char *const forms[][3] = {{"-maxAttempts", "7"}, {"--maxAttempts", "7"},
-                                           {"-maxAttempts=7"},    {"--maxAttempts=7"}};
+    static const char *const forms[][3] = {
+        {"-maxAttempts", "7"}, {"--maxAttempts", "7"}, {"-maxAttempts=7"}, {"--maxAttempts=7"}};
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(forms); i++) {
         struct options o;
@@ -98,7 +98,8 @@ static void command_line_wins_over_environment_over_file(void **state)
     char *path = write_file("# a comment\nmaxAttempts 4\n\nrtmpAddr  1.2.3.4:1\ncurrentManifest\n"
                             "cliAddr 5.6.7.8:9\n");
     const char *const argv[] = {"-maxAttempts", "6", "-config", path, NULL};
-    const char *const env[] = {"LP_MAXATTEMPTS=5", "LP_RTMPADDR=:2", "LP_UNKNOWN=x", "PATH=/", NULL};
+    const char *const env[] = {"LP_MAXATTEMPTS=5", "LP_RTMPADDR=:2", "LP_UNKNOWN=x", "PATH=/",
+                               NULL};
     struct options o;
     struct err err;
 
@@ -138,8 +139,8 @@ static void durations(void **state)
     static const struct {
         const char *text;
         int64_t ms;
-    } good[] = {{"500ms", 500}, {"5s", 5000}, {"25m", 1500000}, {"1h30m", 5400000}, {"1.5s", 1500},
-                {"0", 0}};
+    } good[] = {{"500ms", 500},     {"5s", 5000},   {"25m", 1500000},
+                {"1h30m", 5400000}, {"1.5s", 1500}, {"0", 0}};
     static const char *const bad[] = {"", "5", "s", "-5s", "5 s", "5sx", "1e99h", "+1s"};
     int64_t ms;
 

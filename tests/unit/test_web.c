@@ -31,8 +31,8 @@ static void on_guard(void *arg)
 
 static int setup(void **state)
 {
-    static const char *const proxies[] = { "http_proxy", "https_proxy", "all_proxy", "HTTPS_PROXY",
-                                           "ALL_PROXY" };
+    static const char *const proxies[] = {"http_proxy", "https_proxy", "all_proxy", "HTTPS_PROXY",
+                                          "ALL_PROXY"};
     struct world *w = xcalloc(1, sizeof(*w));
 
     for (size_t i = 0; i < ARRAY_LEN(proxies); i++)
@@ -77,8 +77,8 @@ static void on_done(int status, struct blob *body, const struct err *err, void *
 
 static struct web_conf conf_of(struct world *w, const char *url)
 {
-    return (struct web_conf){ .url = url, .timeout_ms = 10000, .max_body = 1000,
-                              .on_done = on_done, .arg = w };
+    return (struct web_conf){
+        .url = url, .timeout_ms = 10000, .max_body = 1000, .on_done = on_done, .arg = w};
 }
 
 static void run(struct world *w)
@@ -145,8 +145,8 @@ static void answer_when_body(struct peer_conn *c)
 
 static void test_methods(void **state)
 {
-    static const char *const lines[] = { "Content-Type: application/json", "X-One: 1", NULL };
-    static const char *const methods[] = { "POST", "PUT", "DELETE" };
+    static const char *const lines[] = {"Content-Type: application/json", "X-One: 1", NULL};
+    static const char *const methods[] = {"POST", "PUT", "DELETE"};
     struct world *w = *state;
 
     w->peer.on_input = answer_when_body;
@@ -207,11 +207,11 @@ static void test_refused_answers(void **state)
         enum rc rc;
         const char *text;
     } cases[] = {
-        { "body above the limit", say_too_much, 10000, RC_LIMIT, "more than 1000 bytes" },
-        { "silence", say_nothing, 100, RC_TIMEOUT, "timed out" },
-        { "redirect to a file", redirect_to_file, 10000, RC_BAD_INPUT, "file" },
-        { "redirects without end", redirect_for_ever, 10000, RC_LIMIT, "5" },
-        { "cut", cut_answer, 10000, RC_CLOSED, "" },
+        {"body above the limit", say_too_much, 10000, RC_LIMIT, "more than 1000 bytes"},
+        {"silence", say_nothing, 100, RC_TIMEOUT, "timed out"},
+        {"redirect to a file", redirect_to_file, 10000, RC_BAD_INPUT, "file"},
+        {"redirects without end", redirect_for_ever, 10000, RC_LIMIT, "5"},
+        {"cut", cut_answer, 10000, RC_CLOSED, ""},
     };
     struct world *w = *state;
 
@@ -235,8 +235,10 @@ static void test_refused_addresses(void **state)
         const char *url;
         enum rc rc;
     } cases[] = {
-        { "file:///etc/passwd", RC_BAD_INPUT }, { "gopher://127.0.0.1/", RC_BAD_INPUT },
-        { "http://", RC_BAD_INPUT },            { "http://127.0.0.1:1/", RC_UNAVAILABLE },
+        {"file:///etc/passwd", RC_BAD_INPUT},
+        {"gopher://127.0.0.1/", RC_BAD_INPUT},
+        {"http://", RC_BAD_INPUT},
+        {"http://127.0.0.1:1/", RC_UNAVAILABLE},
     };
     struct world *w = *state;
 
@@ -298,7 +300,7 @@ static void start_another(struct world *w)
 
 static void test_acts_in_on_done(void **state)
 {
-    void (*const acts[])(struct world *w) = { cancel_own, start_another, free_all };
+    void (*const acts[])(struct world * w) = {cancel_own, start_another, free_all};
     struct world *w = *state;
 
     w->peer.on_input = answer;
