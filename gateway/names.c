@@ -38,7 +38,8 @@ static enum rc copy(struct slice from, char *to, size_t max, const char *what, s
     if (from.n > max)
         return err_set(err, RC_BAD_INPUT, "%s of %zu bytes, at most %zu are taken", what, from.n,
                        max);
-    memcpy(to, from.p, from.n);
+    if (from.n) /* an empty slice may point nowhere */
+        memcpy(to, from.p, from.n);
     to[from.n] = '\0';
     return RC_OK;
 }
