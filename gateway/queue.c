@@ -21,6 +21,16 @@ struct queue *queue_new(struct loop *l, void (*on_result)(struct job *j, void *a
     return q;
 }
 
+/* Once: a job that is over may still wait for its elders when the queue is freed. */
+static void tell_over(struct job *j)
+{
+    void (*on_over)(struct job *, void *) = j->conf.on_over;
+
+    j->conf.on_over = NULL;
+    if (on_over)
+        on_over(j, j->conf.over_arg);
+}
+
 void queue_free(struct queue *q)
 {
     if (!q)
@@ -28,8 +38,7 @@ void queue_free(struct queue *q)
     LIST_EACH (&q->jobs, struct job, node, j) {
         list_remove(&q->jobs, &j->node);
         job_give_up(j, RC_CANCELLED, "the stream was closed");
-        if (j->conf.on_over)
-            j->conf.on_over(j, j->conf.over_arg);
+        tell_over(j);
         job_free(j);
     }
     free(q);
@@ -66,8 +75,7 @@ static void on_job_end(struct job *j, void *arg)
 
     if (j->started_ms)
         q->in_flight--;
-    if (j->conf.on_over)
-        j->conf.on_over(j, j->conf.over_arg);
+    tell_over(j);
     hand_on(q);
     start_more(q);
 }
