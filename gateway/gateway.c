@@ -152,6 +152,39 @@ int gateway_count_live(const struct gateway *g)
     return n;
 }
 
+static struct live *quiet_for_longest(struct gateway *g)
+{
+    size_t at = 0;
+    void *value;
+    struct live *found = NULL;
+
+    while (map_next(g->lives, &at, NULL, &value)) {
+        struct live *l = value;
+
+        if (live_may_yield(l) && (!found || l->quiet_since_ms < found->quiet_since_ms))
+            found = l;
+    }
+    return found;
+}
+
+bool gateway_has_room(struct gateway *g, struct err *why)
+{
+    int live = gateway_count_live(g);
+    struct live *quiet;
+
+    if (live < g->conf.max_sessions)
+        return true;
+    quiet = quiet_for_longest(g);
+    if (!quiet) {
+        err_set(why, RC_BUSY, "%d streams are live, -maxSessions allows %d", live,
+                g->conf.max_sessions);
+        return false;
+    }
+    log_info(&quiet->log, "nobody sends it: ended, so that another stream can begin");
+    live_event(quiet, LIVE_TIME_UP);
+    return true;
+}
+
 bool gateway_is_ready(struct gateway *g, struct buf *why)
 {
     if (!candidates_count(g->candidates) && g->conf.max_attempts > 0 && g->conf.n_profiles)

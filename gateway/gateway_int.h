@@ -30,4 +30,8 @@ void intake_push(struct gateway *g, struct http_exchange *x);
 
 int gateway_count_live(const struct gateway *g);
 
+/* May a new stream begin? At -maxSessions the one that was quiet for longest ends for it, if
+ * any is; otherwise false, and *why with the figures. */
+bool gateway_has_room(struct gateway *g, struct err *why);
+
 #endif

@@ -259,7 +259,8 @@ static struct live *find_or_make(struct push *p)
 {
     struct gateway *g = p->g;
     struct live *l = live_find(g, p->name.name);
-    char text[512];
+    char text[ERR_TEXT_MAX + 320];
+    struct err why;
 
     if (l && l->ingest != INGEST_PUSH) {
         snprintf(text, sizeof(text),
@@ -268,10 +269,8 @@ static struct live *find_or_make(struct push *p)
         answer_text(p, 500, text);
         return NULL;
     }
-    if (!l && gateway_count_live(g) >= g->conf.max_sessions) {
-        snprintf(text, sizeof(text),
-                 "Could not create stream ID: url=%s: %d streams are live, -maxSessions allows %d",
-                 p->url, gateway_count_live(g), g->conf.max_sessions);
+    if (!l && !gateway_has_room(g, &why)) {
+        snprintf(text, sizeof(text), "Could not create stream ID: url=%s: %s", p->url, why.text);
         answer_text(p, 500, text);
         return NULL;
     }

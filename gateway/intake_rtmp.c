@@ -19,6 +19,8 @@ static void on_gone(struct rtmp_session *s, void *arg)
 
     (void)s;
     live_stop_waiting(a->live, &a->waiter);
+    if (!a->live->publisher && list_is_empty(&a->live->waiters))
+        live_event(a->live, LIVE_CUT); /* ignored while its numbers are read: on_air looks too */
     free(a);
 }
 
@@ -79,7 +81,6 @@ static void on_publish(struct rtmp_session *s, const struct rtmp_target *t, void
     struct stream_name name;
     struct live *l;
     struct err err;
-    char why[ERR_TEXT_MAX];
 
     if (stream_name_parse(slice_str(t->path), false, &name, &err) != RC_OK) {
         rtmp_refuse(s, "NetStream.Publish.BadName", err.text);
@@ -92,11 +93,9 @@ static void on_publish(struct rtmp_session *s, const struct rtmp_target *t, void
         refuse_taken(g, l, s);
         return;
     }
-    if (!l && gateway_count_live(g) >= g->conf.max_sessions) {
-        snprintf(why, sizeof(why), "%d streams are live, -maxSessions allows %d",
-                 gateway_count_live(g), g->conf.max_sessions);
-        log_peer(NULL, "publisher of %s refused: %s", name.name, why);
-        rtmp_refuse(s, "NetStream.Publish.Denied", why);
+    if (!l && !gateway_has_room(g, &err)) {
+        log_peer(NULL, "stream=%s its publisher was refused: %s", name.name, err.text);
+        rtmp_refuse(s, "NetStream.Publish.Denied", err.text);
         return;
     }
     if (!l)

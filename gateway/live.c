@@ -372,6 +372,7 @@ void live_push(struct live *l, const struct pushed *p)
     s->discontinuity |= l->returned;
     l->returned = false;
     timer_start(l->timer, PUSH_IDLE_MS);
+    l->quiet_since_ms = clock_mono_ms();
     list_source(l, s);
     if (p->skip_transcode)
         for (size_t i = 0; i < l->n_profiles; i++)
@@ -393,7 +394,10 @@ static void on_air(struct live *l)
              l->ingest == INGEST_RTMP ? "RTMP" : "push", l->next_msn, l->encoder[0] ? ", " : "",
              l->encoder);
     timer_start(l->timer, l->ingest == INGEST_RTMP ? STALL_MS : PUSH_IDLE_MS);
-    loop_defer(l->g->loop, &l->ready, tell_waiters, l);
+    if (l->ingest == INGEST_RTMP && list_is_empty(&l->waiters))
+        live_event(l, LIVE_CUT); /* its publisher left while the numbers were read */
+    else
+        loop_defer(l->g->loop, &l->ready, tell_waiters, l);
 }
 
 /* What came so far is a segment; what comes next does not continue it. */
@@ -409,9 +413,12 @@ static void flush(struct live *l)
 static void wait_for_return(struct live *l)
 {
     flush(l);
-    timer_start(l->timer, l->g->conf.reconnect_grace_ms);
-    log_info(&l->log, "waiting %d s for the publisher to return",
-             l->g->conf.reconnect_grace_ms / 1000);
+    l->quiet_since_ms = clock_mono_ms();
+    /* Who never sent a segment has nothing to come back to, and keeps no name and no place. */
+    timer_start(l->timer, l->segments ? l->g->conf.reconnect_grace_ms : 0);
+    if (l->segments)
+        log_info(&l->log, "waiting %d s for the publisher to return",
+                 l->g->conf.reconnect_grace_ms / 1000);
 }
 
 static void back_on_air(struct live *l)
@@ -429,6 +436,7 @@ static void finish_when_empty(struct live *l)
     l->ending = false;
     if (l->out)
         playback_stream_end(l->out);
+    l->out = NULL; /* playback forgets it by itself, before we do */
     routing_free(l->routing);
     l->routing = NULL;
 }
@@ -450,7 +458,7 @@ static void finish(struct live *l)
     metric_stream_ended();
     metric_live_streams(gateway_count_live(l->g));
     log_info(&l->log, "ended after %" PRId64 " segments", l->segments);
-    timer_start(l->timer, ENDED_SHOWN_MS);
+    timer_start(l->timer, l->segments ? ENDED_SHOWN_MS : 0);
     finish_when_empty(l);
 }
 
@@ -502,6 +510,14 @@ struct live *live_find(struct gateway *g, const char *name)
     struct live *l = map_get(g->lives, slice_str(name));
 
     return l && l->state != LIVE_ENDED ? l : NULL;
+}
+
+bool live_may_yield(const struct live *l)
+{
+    if (l->ingest == INGEST_RTMP)
+        return l->state == LIVE_WAITING;
+    return l->state == LIVE_ON && !queue_length(l->queue) && list_is_empty(&l->waiters) &&
+           clock_mono_ms() - l->quiet_since_ms > PUSH_QUIET_MS;
 }
 
 static void replace_ended(struct gateway *g, const char *name)

@@ -24,6 +24,7 @@ enum {
     SEGMENT_TARGET_TICKS = 2 * TICKS_PER_SECOND,
     NUMBERS_MARGIN = 2,                /* segment numbers left out after a restart */
     PUSH_IDLE_MS = 60 * 1000,          /* video.md 9.3: a push stream ends 60 s after its last */
+    PUSH_QUIET_MS = 10 * 1000,         /* a push stream so long without one makes room for others */
     ENDED_SHOWN_MS = 60 * 1000,        /* on the page */
     STALL_MS = 20 * 1000               /* a publisher without a segment for so long is cut */
 };
@@ -50,6 +51,7 @@ struct live {
     enum ingest ingest;
     char encoder[128];
     int64_t since_ms;                  /* Unix time */
+    int64_t quiet_since_ms;            /* monotonic: cut, or the last push */
     struct timer *timer;               /* stall while ON, grace while WAITING, idle, forgetting */
 
     struct profile profiles[MAX_PROFILES];
@@ -93,6 +95,9 @@ void live_free(struct live *l);
 struct live *live_find(struct gateway *g, const char *name);   /* ENDED ones are not found */
 
 void live_event(struct live *l, enum live_event ev);
+
+/* Nobody sends it now: at -maxSessions it is ended early, so that another can begin. */
+bool live_may_yield(const struct live *l);
 
 /* fn from the loop once l is no longer OPENING; at the earliest after this returns. */
 void live_when_ready(struct live *l, struct live_waiter *w);
