@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+from clips import make_clips
 from leatnet import Network
 
 
@@ -11,6 +12,20 @@ def network(tmp_path):
     net = Network(tmp_path)
     yield net
     net.close()
+
+
+@pytest.fixture(scope="module")
+def shared_network(tmp_path_factory):
+    """One network for the tests of a file that do not harm it."""
+    net = Network(tmp_path_factory.mktemp("network"))
+    yield net
+    net.close()
+
+
+@pytest.fixture(scope="session")
+def clips(tmp_path_factory):
+    """{name: FLV file}, encoded once: publishers only copy."""
+    return make_clips(tmp_path_factory.mktemp("clips"))
 
 
 @pytest.fixture(scope="session")

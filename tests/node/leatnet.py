@@ -238,6 +238,7 @@ class Gateway(Node):
         super().__init__(folder, "gateway",
                          ["-httpAddr", self.http, "-rtmpAddr", self.rtmp, *flags], **more)
         self.publishers = []
+        self.slack = SLOW - 1  # seconds that a sanitized build may take longer
 
     def url(self, path):
         return f"http://{self.http}{path}"
