@@ -24,7 +24,7 @@ struct push {
     uint64_t seq;
     enum container container;
     int64_t duration_ms, from_ms, to_ms;
-    bool wants_multipart;
+    bool wants_multipart, skip_transcode;
     struct push_config config;
     struct buf body;
     struct keccak hash;
@@ -177,8 +177,8 @@ static void note_change(struct live *l, struct segment *s)
     l->last_push_seq = s->seq;
 }
 
-/* Looks into an MPEG-TS push. False: answered. *zero_frames: declared video without a picture. */
-static bool look_inside(struct push *p, struct segment *s, bool *zero_frames)
+/* Looks into an MPEG-TS push. False: answered. */
+static bool look_inside(struct push *p, struct segment *s)
 {
     struct ts_probe probe;
     struct err err;
@@ -195,7 +195,8 @@ static bool look_inside(struct push *p, struct segment *s, bool *zero_frames)
         ts_probe_cleanup(&probe);
         return false;
     }
-    *zero_frames = probe.has_video && probe.has_audio && probe.video.codec == CODEC_NONE;
+    /* Sound alone, also with a declared video that holds no picture, is passed on as it is. */
+    p->skip_transcode = probe.video.codec == CODEC_NONE;
     s->video = track_ref(&probe.video);
     s->audio = track_ref(&probe.audio);
     s->first_pts = probe.first_video_pts >= 0 ? probe.first_video_pts : MAX(probe.first_pts, (int64_t)0);
@@ -236,16 +237,16 @@ static void answer_copies(struct push *p)
 static void on_ready(struct live *l, void *arg)
 {
     struct push *p = arg;
-    struct pushed pushed = {.segment = p->segment, .on_over = on_over, .arg = p};
-    bool zero_frames = false;
+    struct pushed pushed = {.segment = p->segment,
+                            .skip_transcode = p->skip_transcode,
+                            .on_over = on_over,
+                            .arg = p};
 
     p->waiting = false;
     if (!l) {
         answer_error(p, 500, "the gateway stops");
-    } else if (p->container != CONTAINER_TS || look_inside(p, p->segment, &zero_frames)) {
+    } else {
         note_change(l, p->segment);
-        pushed.skip_transcode = zero_frames || (p->container == CONTAINER_TS &&
-                                                p->segment->video.codec == CODEC_NONE);
         p->in_job = l->routing && !pushed.skip_transcode;
         live_push(l, &pushed);
         if (!p->in_job)
@@ -306,10 +307,12 @@ static void on_body_end(struct http_exchange *x, const struct err *why, void *ar
         answer_error(p, 422, "the body is empty; a segment of MPEG-TS or MP4 is expected");
         return;
     }
+    p->segment = make_segment(p);
+    if (p->container == CONTAINER_TS && !look_inside(p, p->segment))
+        return;
     p->live = find_or_make(p);
     if (!p->live)
         return;
-    p->segment = make_segment(p);
     p->waiter.fn = on_ready;
     p->waiter.arg = p;
     p->waiting = true;
