@@ -322,13 +322,14 @@ static int run(struct publish *p, const char *file, const char *url)
 
 static int usage(int status)
 {
-    printf("leat publish [-loop] [-count N] [-times] FILE.flv rtmp://HOST[:PORT]/live/NAME\n"
-           "leat publish -picture [-size WxH] rtmp://HOST[:PORT]/live/NAME\n\n"
-           "Sends an FLV file (H.264, AAC) or a moving test picture, in real time.\n"
-           "  -loop     begin again at the end\n"
-           "  -count N  N publishers at once, to NAME0, NAME1, ...\n"
-           "  -times    print when each key frame was sent\n"
-           "  -picture  a moving picture with counter, clock and tone instead of a file\n");
+    fprintf(status ? stderr : stdout,
+            "leat publish [-loop] [-count N] [-times] FILE.flv rtmp://HOST[:PORT]/live/NAME\n"
+            "leat publish -picture [-size WxH] rtmp://HOST[:PORT]/live/NAME\n\n"
+            "Sends an FLV file (H.264, AAC) or a moving test picture, in real time.\n"
+            "  -loop     begin again at the end\n"
+            "  -count N  N publishers at once, to NAME0, NAME1, ...\n"
+            "  -times    print when each key frame was sent\n"
+            "  -picture  a moving picture with counter, clock and tone instead of a file\n");
     return status;
 }
 

@@ -58,6 +58,9 @@ static enum rc check(struct orchestrator_role *r, const struct options *o, struc
 
     if (rc != RC_OK)
         return err_wrap(err, rc, "-serviceAddr");
+    if (strcmp(url.scheme, "https") != 0 && strcmp(url.scheme, "http") != 0)
+        return err_set(err, RC_BAD_INPUT, "-serviceAddr %s: give HOST:PORT or an https URL",
+                       r->service_uri);
     if (!opt_flag(o, OPT_transcoder) && !r->conf.secret)
         return err_set(err, RC_BAD_INPUT,
                        "an orchestrator needs workers: give -transcoder for one on this machine, "
