@@ -1,0 +1,242 @@
+"""What a stranger can throw at a port, and what an operator can get wrong: nothing crashes, and
+every refusal names the flag, the value and the remedy."""
+import random
+import re
+import socket
+import ssl
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from leatnet import LADDER, SANITIZED, SLOW, Node, fetch, free_port, no_check, wait_for
+
+SECRET = "the secret of test_ports"
+SMALL = LADDER.split(",")[0]
+
+
+@pytest.fixture(scope="module")
+def nodes(shared_network):
+    orchestrator = shared_network.bare_orchestrator(SECRET)
+    transcoder = shared_network.transcoder(orchestrator, SECRET)
+    orchestrator.wait_ready()
+    gateway = shared_network.gateway(orchestrator)
+    return gateway, orchestrator, transcoder
+
+
+def ports_of(nodes):
+    gateway, orchestrator, transcoder = nodes
+    return {"gateway http": (gateway.http, False), "gateway rtmp": (gateway.rtmp, False),
+            "gateway admin": (gateway.admin, False),
+            "orchestrator service": (orchestrator.service, True),
+            "orchestrator admin": (orchestrator.admin, False),
+            "transcoder admin": (transcoder.admin, False)}
+
+
+HELLO_TLS = bytes.fromhex("160301") + b"\x02\x00\x01\x00\x01\xfc\x03\x03" + b"\xaa" * 500
+H2 = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+
+
+def hostile_inputs():
+    seeded = random.Random(7)
+    whole = [
+        HELLO_TLS,
+        HELLO_TLS[:40],
+        H2 + b"\0\0\0\4\0\0\0\0\0" + b"\xff\xff\xff\1\5\x7f\xff\xff\xff" + b"\xee" * 900,
+        H2 + b"\0\0\4\1\4\0\0\0\1" + b"\xff\xff\xff\xff",
+        H2 + b"\0\0\0\4\0\0\0\0\0" + b"\0\0\4\3\0\0\0\0\1\0\0\0\x08" * 500,
+        H2[:11],
+        b"GET / HTTP/1.1\r\nHost: x\r\n" + b"X-Filler: y\r\n" * 50000 + b"\r\n",
+        b"GET /" + b"a" * 200000 + b" HTTP/1.1\r\n\r\n",
+        b"POST /segment HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999999999999\r\n\r\n",
+        b"POST /segment HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nfffffffffffffffff\r\n",
+        b"PUT /live/a/0.ts HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello!",
+        b"GET /stream/%ff%fe/%00/..%2f..%2fetc HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"\0" * 5000, b"\xff" * 5000,
+        b"\3" + b"\0" * 1536 + b"\xff" * 4000,
+        b"\3" + b"\1" * 3072 + b"\2\0\0\0\xff\xff\xff\1\0\0\0\0" + b"\0" * 4000,
+        b"\6" + bytes(range(256)) * 12,
+    ]
+    noise = [bytes(seeded.randrange(256) for _ in range(seeded.randrange(1, 3000)))
+             for _ in range(25)]
+    cut = [w[:seeded.randrange(1, min(len(w), 400))] for w in whole for _ in range(2)]
+    return whole + noise + cut
+
+
+def throw(addr, tls, data):
+    host, port = addr.split(":")
+    try:
+        with socket.create_connection((host, int(port)), timeout=5) as s:
+            if tls:
+                s = no_check().wrap_socket(s)
+            s.settimeout(0.3)
+            s.sendall(data)
+            s.shutdown(socket.SHUT_WR) if not tls else None
+            while s.recv(65536):
+                pass
+    except (OSError, ssl.SSLError):
+        pass  # cut off in mid-sentence: its right
+
+
+def test_garbage_on_every_port(nodes):
+    """Fault: one packet of nonsense ends a node, or makes it deaf. Plain and, where the port speaks
+    TLS, inside TLS too. Afterwards each port does its work; a viewer sees nothing."""
+    gateway, orchestrator, transcoder = nodes
+    jobs = [(addr, inside, data) for addr, tls in ports_of(nodes).values()
+            for inside in {False, tls} for data in hostile_inputs()]
+    with ThreadPoolExecutor(24) as pool:
+        list(pool.map(lambda job: throw(*job), jobs))
+    for node in nodes:
+        assert node.running(), node.log[-2000:]
+        assert fetch(f"http://{node.admin}/healthz") == b""
+        node.status()
+
+
+def test_the_network_works_after_that(nodes, clips, segments):
+    gateway = nodes[0]
+    gateway.publish("after", ["-i", str(clips["four"]), "-c", "copy"])
+    gateway.wait_segments(2, "after", SMALL)
+    assert gateway.push("after-too", 0, segments[0])[0] == 200
+    assert gateway.status()["streams"][0]["troubles"] == []
+
+
+def test_descriptors_come_back(nodes):
+    """Fault: a connection that was cut in mid-handshake keeps its descriptor."""
+    import os
+
+    def count(node):
+        return len(os.listdir(f"/proc/{node.pid}/fd"))
+
+    for node in nodes[:2]:
+        wait_for(lambda n=node: count(n) < 40, 15 * SLOW, f"{node.role} to close what was cut")
+
+
+def run(*argv, env=None, seconds=15):
+    import os
+    return subprocess.run([SANITIZED / "leat", *map(str, argv)], capture_output=True, text=True,
+                          timeout=seconds * SLOW, env={**os.environ, **(env or {})})
+
+
+@pytest.fixture
+def taken():
+    with socket.create_server(("127.0.0.1", 0)) as s:
+        yield f"127.0.0.1:{s.getsockname()[1]}"
+
+
+def spare():
+    return f"127.0.0.1:{free_port()}"
+
+
+@pytest.mark.parametrize("role, flag", [
+    ("gateway", "-httpAddr"), ("gateway", "-rtmpAddr"), ("gateway", "-cliAddr"),
+    ("orchestrator", "-serviceAddr"), ("orchestrator", "-cliAddr"), ("transcoder", "-cliAddr")])
+def test_port_in_use(role, flag, taken, tmp_path):
+    """Fault: the node starts half, or ends with a number instead of a sentence."""
+    flags = {"gateway": {"-httpAddr": spare(), "-rtmpAddr": spare(), "-cliAddr": spare()},
+             "orchestrator": {"-serviceAddr": spare(), "-cliAddr": spare(), "-orchSecret": "s"},
+             "transcoder": {"-cliAddr": spare(), "-orchSecret": "s", "-orchAddr": spare()}}[role]
+    flags[flag] = taken
+    done = run(role, "-dataDir", tmp_path, *[x for pair in flags.items() for x in pair])
+    assert done.returncode == 2, done.stderr
+    sentence = next(l for l in done.stderr.splitlines() if l.startswith(f"leat {role}: "))
+    assert flag in sentence and "is taken by another program; stop it" in sentence
+    assert taken.split(":")[1] in sentence and "choose another" in sentence
+
+
+def test_wrong_secret_ends_the_transcoder(nodes, shared_network):
+    """Fault: a worker with a wrong -orchSecret stays as a process without work."""
+    orchestrator = nodes[1]
+    wrong = shared_network.add(Node(shared_network.folder, "transcoder",
+                                    ["-orchAddr", orchestrator.service, "-orchSecret", "not it"]))
+    assert wrong.process.wait(20 * SLOW) == 1
+    wrong.reader.join(5)
+    assert re.search(r"peer transcoder cannot go on: .*secret", wrong.log), wrong.log
+    assert "not it" not in wrong.log and SECRET not in orchestrator.log, "a secret was printed"
+
+
+WRONG = [
+    # flags, what the sentence must hold
+    (["gateway", "-htpAddr", "x"], ["-htpAddr does not exist", "did you mean -httpAddr?"]),
+    (["gateway", "-maxSessions", "many"], ['-maxSessions: "many"', "above 0"]),
+    (["gateway", "-maxSessions", "0"], ['-maxSessions: "0"']),
+    (["gateway", "-maxAttempts", "1000"], ['-maxAttempts: "1000"', "from -1 to 100"]),
+    (["gateway", "-reconnectGrace", "soon"], ['-reconnectGrace: "soon"', "500ms, 5s or 1m30s"]),
+    (["gateway", "-httpIngest=maybe"], ['-httpIngest: "maybe" is neither true nor false']),
+    (["gateway", "-orchSecret", "x"], ["-orchSecret is not for this role"]),
+    (["gateway", "-httpAddr"], ["-httpAddr needs a value: HOST:PORT"]),
+    (["gateway", "-httpAddr", "999.1.1.1:x"], ["-httpAddr 999.1.1.1:x"]),
+    (["gateway", "true"], ['"true" is no flag']),
+    (["gateway", "-network", "arbitrum-one-mainnet"], ["-network arbitrum-one-mainnet", "off-chain"]),
+    (["gateway", "-config", "/nowhere/leat.conf"], ["Error parsing config", "/nowhere/leat.conf"]),
+    (["gateway", "-transcodingOptions", "/nowhere.json"], ["-transcodingOptions"]),
+    (["gateway", "-dataDir", "/proc/nowhere"], ["-dataDir", "/proc/nowhere"]),
+    (["orchestrator"], ["needs workers", "-transcoder", "-orchSecret"]),
+    (["orchestrator", "-transcoder", "-maxSessions", "auto"], ["-maxSessions auto"]),
+    (["orchestrator", "-transcoder", "-nodes", "http://a"], ['-nodes: "http://a" is no https URL']),
+    (["orchestrator", "-transcoder", "-serviceAddr", "ftp://a:1"], ["-serviceAddr"]),
+    (["transcoder"], ["needs -orchAddr HOST:PORT"]),
+    (["transcoder", "-orchAddr", "127.0.0.1:1"], ["-orchSecret"]),
+    (["transcoder", "-orchAddr", "127.0.0.1:1", "-orchSecret", "s", "-maxSessions", "-2"],
+     ['-maxSessions: "-2"']),
+    (["-v", "3"], ["no role is chosen", "-gateway, -orchestrator or -transcoder"]),
+    (["gatway"], ['there is no command "gatway"']),
+    (["publish"], ["leat publish"]),
+]
+
+
+@pytest.mark.parametrize("argv, words", WRONG, ids=[" ".join(a)[:40] for a, _ in WRONG])
+def test_wrong_flags_are_named(argv, words, tmp_path):
+    """Fault: exit status 0 after a failed start; an error that names neither flag nor value."""
+    defaults = {"gateway": ["-httpAddr", spare(), "-rtmpAddr", spare(), "-cliAddr", spare()],
+                "orchestrator": ["-serviceAddr", spare(), "-cliAddr", spare()],
+                "transcoder": ["-cliAddr", spare()]}.get(argv[0], [])
+    given = set(argv)
+    for i in range(0, len(defaults), 2):
+        if defaults[i] not in given:
+            argv = [argv[0], *defaults[i:i + 2], *argv[1:]]
+    if argv[0] in ("gateway", "orchestrator", "transcoder") and "-dataDir" not in given:
+        argv = [argv[0], "-dataDir", str(tmp_path), *argv[1:]]
+    done = run(*argv)
+    assert done.returncode == 2, (done.returncode, done.stdout, done.stderr)
+    for word in words:
+        assert word in done.stderr, done.stderr
+
+
+def test_environment_and_file(tmp_path):
+    """LP_ variables and the config file count, weaker than the command line, and errors in them
+    say where they stand."""
+    done = run("gateway", env={"LP_MAXSESSIONS": "many", "LP_DATADIR": str(tmp_path)})
+    assert done.returncode == 2 and '-maxSessions: "many"' in done.stderr
+    (tmp_path / "leat.conf").write_text("# a comment\nmaxSessions 5\nreconnectGrace forever\n")
+    done = run("gateway", "-config", tmp_path / "leat.conf")
+    assert done.returncode == 2
+    assert f"{tmp_path}/leat.conf line 3" in done.stderr and '"forever"' in done.stderr
+
+
+@pytest.mark.parametrize("argv", [["help"], ["-h"], ["gateway", "-help"], ["orchestrator", "--help"],
+                                  ["transcoder", "-h"], ["up", "-h"], ["version"], ["-version"],
+                                  ["completion"], ["manual"], ["status", "-help"]])
+def test_what_is_asked_for_is_no_error(argv):
+    done = run(*argv)
+    assert done.returncode == 0 and done.stdout and not done.stderr
+
+
+def test_status_command(nodes):
+    done = run("status", nodes[0].admin)
+    assert done.returncode == 0 and done.stdout.startswith("gateway ")
+    done = run("status", "127.0.0.1:1")
+    assert done.returncode == 1 and "no node answers at 127.0.0.1:1" in done.stderr
+    assert "-cliAddr" in done.stderr
+
+
+def test_started_as_the_reference_is(shared_network, tmp_path):
+    """`leat -gateway …` and `-broadcaster`, as scripts for the reference have it."""
+    admin = spare()
+    process = subprocess.Popen(
+        [SANITIZED / "leat", "-broadcaster", "-httpAddr", spare(), "-rtmpAddr", spare(), "-cliAddr",
+         admin, "-datadir", tmp_path], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        wait_for(lambda: fetch(f"http://{admin}/healthz") == b"", 10 * SLOW, "a gateway")
+    finally:
+        process.terminate()
+        assert process.wait(20) == 0
