@@ -14,6 +14,7 @@ struct segmenter {
     bool config_changed;        /* a track was replaced, not only added: decoders must know */
 
     bool open;
+    struct track held[TRACK_KINDS]; /* what the open segment holds: the next may differ already */
     struct buf bytes;           /* of the open segment */
     struct keccak hash;
     size_t hashed;              /* bytes of it already in the hash */
@@ -42,8 +43,10 @@ void segmenter_free(struct segmenter *s)
         return;
     ts_mux_free(s->mux);
     buf_cleanup(&s->bytes);
-    for (int k = 0; k < TRACK_KINDS; k++)
+    for (int k = 0; k < TRACK_KINDS; k++) {
         track_cleanup(&s->tracks[k]);
+        track_cleanup(&s->held[k]);
+    }
     free(s);
 }
 
@@ -80,8 +83,11 @@ static void hash_what_is_new(struct segmenter *s)
 
 static void begin(struct segmenter *s, const struct frame *f)
 {
-    for (int k = 0; k < TRACK_KINDS; k++)
+    for (int k = 0; k < TRACK_KINDS; k++) {
         ts_mux_track(s->mux, (enum track_kind)k, &s->tracks[k]);
+        track_cleanup(&s->held[k]);
+        s->held[k] = track_ref(&s->tracks[k]);
+    }
     buf_clear(&s->bytes);
     keccak_init(&s->hash);
     s->hashed = 0;
@@ -116,9 +122,9 @@ static void end(struct segmenter *s, int64_t end_pts)
     seg->wall_ms = s->wall_ms;
     seg->closed_ms = clock_mono_ms();
     seg->container = CONTAINER_TS;
-    seg->video = track_ref(&s->tracks[TRACK_VIDEO]);
-    seg->audio = track_ref(&s->tracks[TRACK_AUDIO]);
-    if (has_video(s))
+    seg->video = track_ref(&s->held[TRACK_VIDEO]);
+    seg->audio = track_ref(&s->held[TRACK_AUDIO]);
+    if (segment_has_video(seg))
         seg->fps = (double)s->frames * TICKS_PER_SECOND / (double)seg->duration;
     seg->media = blob_of_buf(&s->bytes);
     buf_init(&s->bytes, SEGMENT_MAX_BYTES);
