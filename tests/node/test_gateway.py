@@ -1,12 +1,14 @@
 """Publishers that come, go, return and quarrel, and what viewers see of it."""
+import http.server
+import json
 import re
-import subprocess
+import threading
 import time
 
 import pytest
 
 from clips import pictures
-from leatnet import LADDER, Publisher, SLOW, fetch, wait_for
+from leatnet import LADDER, fetch, wait_for
 
 SMALL = LADDER.split(",")[0]
 
@@ -188,9 +190,6 @@ def test_metrics_have_the_networks_names(gateway, on_air):
 
 def test_orchestrators_come_from_a_webhook(shared_network, gateway, copying):
     """-orchWebhookUrl, its failures told, entries with a score between 0 and 1 left out."""
-    import http.server
-    import json
-    import threading
     rows = [{"address": f"https://{gateway.orchestrator.service}", "score": 1},
             {"address": "https://127.0.0.1:1", "score": 0.5}]
 

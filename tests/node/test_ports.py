@@ -1,5 +1,6 @@
 """What a stranger can throw at a port, and what an operator can get wrong: nothing crashes, and
 every refusal names the flag, the value and the remedy."""
+import os
 import random
 import re
 import socket
@@ -102,7 +103,6 @@ def test_the_network_works_after_that(nodes, clips, segments):
 
 def test_descriptors_come_back(nodes):
     """Fault: a connection that was cut in mid-handshake keeps its descriptor."""
-    import os
 
     def count(node):
         return len(os.listdir(f"/proc/{node.pid}/fd"))
@@ -112,7 +112,6 @@ def test_descriptors_come_back(nodes):
 
 
 def run(*argv, env=None, seconds=15):
-    import os
     return subprocess.run([SANITIZED / "leat", *map(str, argv)], capture_output=True, text=True,
                           timeout=seconds * SLOW, env={**os.environ, **(env or {})})
 

@@ -1,6 +1,5 @@
 """HTTP push: statuses, texts and bytes as clients of the reference expect them (each row of the
 table in the network's protocol), and refusals that say why."""
-import email
 import http.client
 import json
 import re
@@ -12,7 +11,7 @@ import time
 import pytest
 
 from clips import pictures, streams_of
-from leatnet import LADDER, SLOW, fetch, wait_for
+from leatnet import LADDER, fetch
 
 NAMES = LADDER.split(",")
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from clips import pictures
-from leatnet import LADDER, SLOW, Node, fetch, wait_for
+from leatnet import LADDER, SLOW, fetch, wait_for
 
 SMALL, LARGE = LADDER.split(",")
 
@@ -246,13 +246,6 @@ def resident_kb(node):
     return int(re.search(r"Pss:\s+(\d+)", text)[1])
 
 
-def rtmp_hello(gateway):
-    host, port = gateway.rtmp.split(":")
-    s = socket.create_connection((host, int(port)), timeout=10)
-    s.sendall(b"\3" + b"\0" * 1536)
-    return s
-
-
 def test_hundred_publishers_connect_and_vanish(network, copying, clips):
     """Fault: each publisher that vanishes leaves something behind, and its name is locked."""
     gateway = network.gateway(flags=["-maxSessions", "50"])
@@ -288,7 +281,6 @@ def quiet(gateway):
 
 def first_bytes_of_a_publisher(gateway, clips):
     """What ffmpeg sends to publish `vanishing`, up to some media, recorded through a pipe."""
-    import threading
     recorded = bytearray()
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
