@@ -29,14 +29,25 @@ struct attempt {
 
 bool error_is_final(struct slice text)
 {
-    static const char *const final[] = {
-        "Unsupported input pixel format", "Error initializing filtergraph", "Too many outputs",
-        "Unsupported input codec", "No keyframes in input",
-        "Unrecoverable state, restart process", "Encoded frames runaway", "Decoder not found",
-        "Demuxer not found", "Encoder not found", "Muxer not found", "Option not found",
-        "Invalid argument", "TranscoderInvalidResolution", "TranscoderInvalidVideo",
-        "TranscoderUnrecognizedFormat", "TranscoderUnrecognizedProfile", "TranscoderInvalidGOP",
-        "TranscoderIncompatibleDevices"};
+    static const char *const final[] = {"Unsupported input pixel format",
+                                        "Error initializing filtergraph",
+                                        "Too many outputs",
+                                        "Unsupported input codec",
+                                        "No keyframes in input",
+                                        "Unrecoverable state, restart process",
+                                        "Encoded frames runaway",
+                                        "Decoder not found",
+                                        "Demuxer not found",
+                                        "Encoder not found",
+                                        "Muxer not found",
+                                        "Option not found",
+                                        "Invalid argument",
+                                        "TranscoderInvalidResolution",
+                                        "TranscoderInvalidVideo",
+                                        "TranscoderUnrecognizedFormat",
+                                        "TranscoderUnrecognizedProfile",
+                                        "TranscoderInvalidGOP",
+                                        "TranscoderIncompatibleDevices"};
 
     for (size_t i = 0; i < ARRAY_LEN(final); i++) {
         size_t n = strlen(final[i]);
@@ -108,8 +119,9 @@ static void on_downloaded(int status, const struct http_headers *h, struct blob 
         return;
     }
     if (status != 200) {
-        fail_download(a, err_set(&a->result.err, RC_UNAVAILABLE, "download answered status %d",
-                                 status), name);
+        fail_download(
+            a, err_set(&a->result.err, RC_UNAVAILABLE, "download answered status %d", status),
+            name);
         return;
     }
     rc = take_rendition(a, &a->renditions[d->index], body);

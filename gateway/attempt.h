@@ -14,8 +14,12 @@
 #include "gateway/verify.h"
 #include "media/profile.h"
 
-enum { DOWNLOAD_TIMEOUT_MS = 4000, SEGMENT_CONNECT_MS = 2000, MAX_RESULT_BYTES = 4 * 1024 * 1024,
-       MAX_RENDITION_BYTES = 300 * 1000 * 1000 };
+enum {
+    DOWNLOAD_TIMEOUT_MS = 4000,
+    SEGMENT_CONNECT_MS = 2000,
+    MAX_RESULT_BYTES = 4 * 1024 * 1024,
+    MAX_RENDITION_BYTES = 300 * 1000 * 1000
+};
 
 struct attempt;
 
@@ -26,13 +30,13 @@ struct rendition {
 };
 
 struct attempt_result {
-    enum rc rc;                     /* RC_UNSUPPORTED: the segment's own fault, no retry helps */
+    enum rc rc; /* RC_UNSUPPORTED: the segment's own fault, no retry helps */
     struct err err;
-    struct rendition *renditions;   /* as many as profiles on RC_OK; the callee may take media
-                                       (set it NULL) */
+    struct rendition *renditions; /* as many as profiles on RC_OK; the callee may take media
+                                     (set it NULL) */
     size_t n;
     int64_t pixels;
-    int64_t round_trip_ms;          /* request sent to last byte of the answer, without downloads */
+    int64_t round_trip_ms; /* request sent to last byte of the answer, without downloads */
 };
 
 struct attempt_conf {
@@ -44,7 +48,7 @@ struct attempt_conf {
     const struct profile *profiles; /* borrowed, outlives the attempt */
     size_t n_profiles;
     const struct caps *need;
-    struct session *session;        /* in flight: outlives the attempt */
+    struct session *session; /* in flight: outlives the attempt */
     void (*on_done)(struct attempt *a, struct attempt_result *r, void *arg);
     void *arg;
 };
@@ -52,7 +56,7 @@ struct attempt_conf {
 struct attempt *attempt_start(const struct attempt_conf *conf);
 struct session *attempt_session(const struct attempt *a);
 int64_t attempt_age_ms(const struct attempt *a);
-void attempt_free(struct attempt *a);   /* cancels what runs; NULL and inside on_done are fine */
+void attempt_free(struct attempt *a); /* cancels what runs; NULL and inside on_done are fine */
 
 /* Texts after which no orchestrator can help (video.md 4.5). */
 bool error_is_final(struct slice text);

@@ -16,7 +16,7 @@ struct candidates {
     char *url;
     struct candidate *list;
     size_t n;
-    struct hash body_hash;      /* of the list in use: the same body changes nothing */
+    struct hash body_hash; /* of the list in use: the same body changes nothing */
     char trouble[ERR_TEXT_MAX];
     void (*on_change)(void *arg);
     void *arg;

@@ -11,12 +11,16 @@
 #include "net/loop.h"
 #include "net/web.h"
 
-enum { MAX_CANDIDATES = 512, CANDIDATES_EVERY_MS = 60 * 1000, WEBHOOK_TIMEOUT_MS = 3000,
-       MAX_WEBHOOK_BODY = 1024 * 1024 };
+enum {
+    MAX_CANDIDATES = 512,
+    CANDIDATES_EVERY_MS = 60 * 1000,
+    WEBHOOK_TIMEOUT_MS = 3000,
+    MAX_WEBHOOK_BODY = 1024 * 1024
+};
 
 struct candidate {
-    char *uri;              /* "https://host:8935" */
-    bool trusted;           /* score 1 or above */
+    char *uri;    /* "https://host:8935" */
+    bool trusted; /* score 1 or above */
 };
 
 struct candidates;

@@ -16,21 +16,21 @@
 struct gateway;
 
 struct gateway_conf {
-    const char *rtmp_addr;          /* "127.0.0.1:1935"; port 0 picks one */
-    const char *http_addr;          /* "127.0.0.1:9935" */
+    const char *rtmp_addr; /* "127.0.0.1:1935"; port 0 picks one */
+    const char *http_addr; /* "127.0.0.1:9935" */
     bool http_ingest;
-    const char *const *orch_uris;   /* complete URIs, NULL ends; may be empty */
-    const char *orch_webhook_url;   /* NULL: none; wins over orch_uris */
-    const char *min_version;        /* -orchMinLivepeerVersion, "" */
-    const char *const *blocklist;   /* -orchBlocklist, lowercase without 0x, NULL ends */
-    int discovery_timeout_ms;       /* 500 */
+    const char *const *orch_uris; /* complete URIs, NULL ends; may be empty */
+    const char *orch_webhook_url; /* NULL: none; wins over orch_uris */
+    const char *min_version;      /* -orchMinLivepeerVersion, "" */
+    const char *const *blocklist; /* -orchBlocklist, lowercase without 0x, NULL ends */
+    int discovery_timeout_ms;     /* 500 */
     int extra_nodes;
     const struct profile *profiles; /* what each stream is transcoded to */
     size_t n_profiles;
-    int max_attempts;               /* <= 0: do not transcode */
-    int max_sessions;               /* live streams at once */
+    int max_attempts; /* <= 0: do not transcode */
+    int max_sessions; /* live streams at once */
     const char *data_dir;
-    int reconnect_grace_ms;         /* a publisher that was cut off may return: 60000 */
+    int reconnect_grace_ms; /* a publisher that was cut off may return: 60000 */
     bool current_manifest;
     const char *version;
     /* Requests on the media port that are not the gateway's: the page. NULL: 404. */
@@ -40,7 +40,7 @@ struct gateway_conf {
 
 /* NULL and *err: a port in use (says which flag), data directory. */
 struct gateway *gateway_start(struct loop *l, const struct gateway_conf *conf, struct err *err);
-void gateway_stop(struct gateway *g);   /* publishers are told goodbye is not theirs; frees */
+void gateway_stop(struct gateway *g); /* publishers are told goodbye is not theirs; frees */
 
 /* For pages, leat status and tests. Shape in doc/status.md:
  * { "streams":[{ "name","state":"live|waiting|ended","ingest":"rtmp|push","encoder","since_ms",

@@ -21,7 +21,7 @@ struct gateway {
     struct store *store;
     struct playback *playback;
     struct candidates *candidates;
-    struct map *lives;          /* name -> struct live, ENDED ones included until forgotten */
+    struct map *lives; /* name -> struct live, ENDED ones included until forgotten */
 };
 
 /* intake_rtmp.c, intake_push.c */

@@ -18,8 +18,8 @@ enum { PUSH_MAX_BYTES = 300 * 1000 * 1000, DEFAULT_DURATION_MS = 2000, MAX_DURAT
  * has a job, the job is over. */
 struct push {
     struct gateway *g;
-    struct http_exchange *x;        /* NULL once the client has gone */
-    char url[256];                  /* for messages */
+    struct http_exchange *x; /* NULL once the client has gone */
+    char url[256];           /* for messages */
     struct stream_name name;
     uint64_t seq;
     enum container container;
@@ -165,10 +165,10 @@ static void note_change(struct live *l, struct segment *s)
 {
     bool first = l->last_push_seq < 0;
 
-    s->reinit = !first && (!same_size(&l->last_video, &s->video) ||
-                           !same_size(&l->last_audio, &s->audio));
-    s->discontinuity =
-        s->reinit || (!first && llabs(s->first_pts - l->last_end_pts) > TICKS_PER_SECOND / 5);
+    s->reinit = !first &&
+                (!same_size(&l->last_video, &s->video) || !same_size(&l->last_audio, &s->audio));
+    s->discontinuity = s->reinit ||
+                       (!first && llabs(s->first_pts - l->last_end_pts) > TICKS_PER_SECOND / 5);
     track_cleanup(&l->last_video);
     track_cleanup(&l->last_audio);
     l->last_video = track_ref(&s->video);
@@ -199,7 +199,8 @@ static bool look_inside(struct push *p, struct segment *s)
     p->skip_transcode = probe.video.codec == CODEC_NONE;
     s->video = track_ref(&probe.video);
     s->audio = track_ref(&probe.audio);
-    s->first_pts = probe.first_video_pts >= 0 ? probe.first_video_pts : MAX(probe.first_pts, (int64_t)0);
+    s->first_pts = probe.first_video_pts >= 0 ? probe.first_video_pts
+                                              : MAX(probe.first_pts, (int64_t)0);
     /* The pusher's word for the length is what the reference goes by; the media's is exact. */
     if (probe.duration > 0)
         s->duration = probe.duration;
@@ -237,10 +238,8 @@ static void answer_copies(struct push *p)
 static void on_ready(struct live *l, void *arg)
 {
     struct push *p = arg;
-    struct pushed pushed = {.segment = p->segment,
-                            .skip_transcode = p->skip_transcode,
-                            .on_over = on_over,
-                            .arg = p};
+    struct pushed pushed = {
+        .segment = p->segment, .skip_transcode = p->skip_transcode, .on_over = on_over, .arg = p};
 
     p->waiting = false;
     if (!l) {

@@ -27,13 +27,13 @@ struct job_conf {
     struct routing *routing;
     const struct log_tag *log;
     const char *manifest_id;
-    struct segment *segment;            /* a reference is kept */
-    const struct profile *profiles;     /* borrowed */
+    struct segment *segment;        /* a reference is kept */
+    const struct profile *profiles; /* borrowed */
     size_t n_profiles;
     const struct caps *need;
     int max_attempts;
-    int deadline_ms;                    /* from job_start */
-    bool impatient;                     /* nobody can be asked: give up now, say why */
+    int deadline_ms; /* from job_start */
+    bool impatient;  /* nobody can be asked: give up now, say why */
     /* Once, from the loop: state DONE or GIVEN_UP. The queue's. */
     void (*on_end)(struct job *j, void *arg);
     void *arg;
@@ -46,12 +46,12 @@ struct job_conf {
 };
 
 struct job {
-    struct list_node node;              /* the queue's */
+    struct list_node node; /* the queue's */
     struct job_conf conf;
     struct log_tag log;
     enum job_state state;
     struct attempt *attempts[JOB_MAX_PARALLEL];
-    uint64_t tried[JOB_MAX_TRIED];      /* ids of sessions */
+    uint64_t tried[JOB_MAX_TRIED]; /* ids of sessions */
     size_t n_tried;
     int failures;
     struct timer *deadline, *overdue;
@@ -62,14 +62,14 @@ struct job {
     struct rendition renditions[MAX_PROFILES];
     char orchestrator[256];
     int64_t round_trip_ms, pixels;
-    struct err err;                     /* of GIVEN_UP: rc RC_UNSUPPORTED when no retry helps */
+    struct err err; /* of GIVEN_UP: rc RC_UNSUPPORTED when no retry helps */
 };
 
-struct job *job_new(const struct job_conf *conf);   /* JOB_QUEUED */
+struct job *job_new(const struct job_conf *conf); /* JOB_QUEUED */
 void job_start(struct job *j);
-void job_poke(struct job *j);                       /* routing changed */
+void job_poke(struct job *j); /* routing changed */
 bool job_is_over(const struct job *j);
 void job_give_up(struct job *j, enum rc rc, const char *why);
-void job_free(struct job *j);                       /* cancels; NULL is fine */
+void job_free(struct job *j); /* cancels; NULL is fine */
 
 #endif

@@ -117,8 +117,8 @@ static void save_numbers(struct live *l)
               NULL);
 }
 
-static void list_segment(struct live *l, int rendition, const struct segment *s,
-                         struct blob *media, const struct verified *is)
+static void list_segment(struct live *l, int rendition, const struct segment *s, struct blob *media,
+                         const struct verified *is)
 {
     struct playback_segment seg = {.msn = s->msn,
                                    .url_seq = s->seq,
@@ -542,9 +542,8 @@ static void set_profiles(struct live *l, const struct profile *profiles, size_t 
 
 static void set_need(struct live *l)
 {
-    const struct caps_job job = {.pushed = l->ingest == INGEST_PUSH,
-                                 .profiles = l->profiles,
-                                 .n_profiles = l->n_profiles};
+    const struct caps_job job = {
+        .pushed = l->ingest == INGEST_PUSH, .profiles = l->profiles, .n_profiles = l->n_profiles};
 
     caps_for_job(&l->need, &job);
     if (l->g->conf.min_version)

@@ -22,11 +22,11 @@
 
 enum {
     SEGMENT_TARGET_TICKS = 2 * TICKS_PER_SECOND,
-    NUMBERS_MARGIN = 2,                /* segment numbers left out after a restart */
-    PUSH_IDLE_MS = 60 * 1000,          /* video.md 9.3: a push stream ends 60 s after its last */
-    PUSH_QUIET_MS = 10 * 1000,         /* a push stream so long without one makes room for others */
-    ENDED_SHOWN_MS = 60 * 1000,        /* on the page */
-    STALL_MS = 20 * 1000               /* a publisher without a segment for so long is cut */
+    NUMBERS_MARGIN = 2,         /* segment numbers left out after a restart */
+    PUSH_IDLE_MS = 60 * 1000,   /* video.md 9.3: a push stream ends 60 s after its last */
+    PUSH_QUIET_MS = 10 * 1000,  /* a push stream so long without one makes room for others */
+    ENDED_SHOWN_MS = 60 * 1000, /* on the page */
+    STALL_MS = 20 * 1000        /* a publisher without a segment for so long is cut */
 };
 
 enum live_state { LIVE_OPENING, LIVE_ON, LIVE_WAITING, LIVE_ENDED };
@@ -38,7 +38,7 @@ struct live;
 /* Somebody who waits for the stream's numbers; lives in the caller's object. */
 struct live_waiter {
     struct list_node node;
-    void (*fn)(struct live *l, void *arg);   /* l NULL: it will not come */
+    void (*fn)(struct live *l, void *arg); /* l NULL: it will not come */
     void *arg;
 };
 
@@ -46,34 +46,34 @@ struct live {
     struct gateway *g;
     struct log_tag log;
     char name[STREAM_NAME_MAX + 1];
-    char key[STREAM_KEY_MAX + 1];      /* never logged; "" when none was given */
+    char key[STREAM_KEY_MAX + 1]; /* never logged; "" when none was given */
     enum live_state state;
     enum ingest ingest;
     char encoder[128];
-    int64_t since_ms;                  /* Unix time */
-    int64_t quiet_since_ms;            /* monotonic: cut, or the last push */
-    struct timer *timer;               /* stall while ON, grace while WAITING, idle, forgetting */
+    int64_t since_ms;       /* Unix time */
+    int64_t quiet_since_ms; /* monotonic: cut, or the last push */
+    struct timer *timer;    /* stall while ON, grace while WAITING, idle, forgetting */
 
     struct profile profiles[MAX_PROFILES];
     size_t n_profiles;
     struct caps need;
 
-    struct rtmp_session *publisher;    /* while ON by RTMP */
+    struct rtmp_session *publisher; /* while ON by RTMP */
     struct timeline *timeline;
     struct segmenter *segmenter;
     struct track tracks[TRACK_KINDS];
-    int64_t last_dts;                  /* 90 kHz: where a returning publisher goes on */
-    bool returned;                     /* the next segment does not continue the last */
-    struct list viewers;               /* RTMP playback */
-    struct list waiters;               /* while OPENING */
+    int64_t last_dts;    /* 90 kHz: where a returning publisher goes on */
+    bool returned;       /* the next segment does not continue the last */
+    struct list viewers; /* RTMP playback */
+    struct list waiters; /* while OPENING */
 
     int64_t next_msn, discontinuities; /* as far as the playlists know */
     struct playback_stream *out;       /* from the first segment on */
     int source_rendition, renditions[MAX_PROFILES];
     struct queue *queue;
     struct routing *routing;
-    bool ending;                       /* ended, renditions of the last segments still come */
-    bool reading, dropped;             /* the store is asked; freed meanwhile */
+    bool ending;           /* ended, renditions of the last segments still come */
+    bool reading, dropped; /* the store is asked; freed meanwhile */
     struct deferred ready;
 
     /* pushes: what the last one was, to see a change (video.md 9.3) */
@@ -83,7 +83,11 @@ struct live {
     int64_t segments, reconnects, bytes_in;
     double source_fps;
     int64_t source_bps;
-    struct { char orchestrator[256]; int64_t round_trip_ms; double ratio; } done_by;
+    struct {
+        char orchestrator[256];
+        int64_t round_trip_ms;
+        double ratio;
+    } done_by;
     struct troubles troubles;
 };
 
@@ -92,7 +96,7 @@ struct live {
 struct live *live_new(struct gateway *g, const struct stream_name *name, enum ingest ingest,
                       const struct profile *profiles, size_t n_profiles, enum container container);
 void live_free(struct live *l);
-struct live *live_find(struct gateway *g, const char *name);   /* ENDED ones are not found */
+struct live *live_find(struct gateway *g, const char *name); /* ENDED ones are not found */
 
 void live_event(struct live *l, enum live_event ev);
 
@@ -108,8 +112,8 @@ void live_publish(struct live *l, struct rtmp_session *s);
 
 /* Push: a whole segment. msn is set here. Playback lists it when its number is the newest. */
 struct pushed {
-    struct segment *segment;           /* a reference is kept */
-    bool skip_transcode;               /* zero-frame segments */
+    struct segment *segment; /* a reference is kept */
+    bool skip_transcode;     /* zero-frame segments */
     void (*on_over)(struct job *j, void *arg);
     void *arg;
 };

@@ -4,7 +4,7 @@
 
 #include "base/err.h"
 
-void metrics_init(int max_sessions);              /* makes all appear with 0 */
+void metrics_init(int max_sessions); /* makes all appear with 0 */
 void metric_stream_created(void);
 void metric_stream_started(void);
 void metric_stream_ended(void);
@@ -14,9 +14,9 @@ void metric_swap(void);
 void metric_source_segment(double duration_s);
 void metric_uploaded(const char *uri, double seconds);
 void metric_downloaded(double seconds);
-void metric_retry(int attempt);                   /* 2 for the second */
+void metric_retry(int attempt); /* 2 for the second */
 void metric_transcoded(double overall_s, double duration_s, int64_t pixels);
-void metric_failed(const char *error_code);       /* one of operations.md 5's codes */
-void metric_rendition_listed(double after_s);     /* after the source segment closed */
+void metric_failed(const char *error_code);   /* one of operations.md 5's codes */
+void metric_rendition_listed(double after_s); /* after the source segment closed */
 
 #endif

@@ -10,8 +10,8 @@
 enum { STREAM_NAME_MAX = 128, STREAM_KEY_MAX = 256 };
 
 struct stream_name {
-    char name[STREAM_NAME_MAX + 1];  /* manifest id; "" when the path holds none */
-    char key[STREAM_KEY_MAX + 1];    /* what follows it; "" when none */
+    char name[STREAM_NAME_MAX + 1]; /* manifest id; "" when the path holds none */
+    char key[STREAM_KEY_MAX + 1];   /* what follows it; "" when none */
 };
 
 /* path: decoded, with or without leading '/'. with_extension: the last element's ".xyz" is

@@ -16,11 +16,12 @@ static enum rc add_presets(json_t *presets, struct push_config *out, struct err 
         return RC_OK;
     if (!json_is_array(presets))
         return err_set(err, RC_BAD_INPUT, "presets: an array of names is expected");
-    json_array_foreach(presets, i, name) {
+    json_array_foreach(presets, i, name)
+    {
         if (out->n_profiles == MAX_PROFILES)
             return err_set(err, RC_LIMIT, "more than %d presets", MAX_PROFILES);
-        if (json_is_string(name) && profile_preset(slice_str(json_string_value(name)),
-                                                   &out->profiles[out->n_profiles]))
+        if (json_is_string(name) &&
+            profile_preset(slice_str(json_string_value(name)), &out->profiles[out->n_profiles]))
             out->n_profiles++;
     }
     out->has_profiles = json_array_size(presets) > 0;
@@ -39,8 +40,8 @@ static enum rc add_profiles(json_t *list, struct push_config *out, struct err *e
     if (rc != RC_OK)
         return rc;
     if (out->n_profiles + n > MAX_PROFILES)
-        return err_set(err, RC_LIMIT, "%zu presets and profiles, at most %d",
-                       out->n_profiles + n, MAX_PROFILES);
+        return err_set(err, RC_LIMIT, "%zu presets and profiles, at most %d", out->n_profiles + n,
+                       MAX_PROFILES);
     memcpy(out->profiles + out->n_profiles, more, n * sizeof(more[0]));
     out->n_profiles += n;
     out->has_profiles = true; /* an explicit empty list means: do not transcode */

@@ -9,14 +9,13 @@
 #include "media/profile.h"
 
 struct push_config {
-    char manifest_id[STREAM_NAME_MAX + 1];   /* "": the URL decides */
-    bool has_profiles;                       /* false: the gateway's own */
-    struct profile profiles[MAX_PROFILES];   /* presets first, then profiles */
-    size_t n_profiles;                       /* 0 with has_profiles: do not transcode */
+    char manifest_id[STREAM_NAME_MAX + 1]; /* "": the URL decides */
+    bool has_profiles;                     /* false: the gateway's own */
+    struct profile profiles[MAX_PROFILES]; /* presets first, then profiles */
+    size_t n_profiles;                     /* 0 with has_profiles: do not transcode */
 };
 
 /* An absent or empty header gives the zero value. */
-MUST_CHECK enum rc push_config_read(struct slice header, struct push_config *out,
-                                    struct err *err);
+MUST_CHECK enum rc push_config_read(struct slice header, struct push_config *out, struct err *err);
 
 #endif

@@ -4,7 +4,7 @@
 
 struct queue {
     struct loop *loop;
-    struct list jobs;           /* oldest first */
+    struct list jobs; /* oldest first */
     size_t bytes, in_flight;
     void (*on_result)(struct job *j, void *arg);
     void *arg;

@@ -15,11 +15,11 @@ struct queue;
 
 /* on_result: in order, for every job once; the job is freed when it returns. */
 struct queue *queue_new(struct loop *l, void (*on_result)(struct job *j, void *arg), void *arg);
-void queue_free(struct queue *q);             /* cancels what is left: on_over, no on_result */
+void queue_free(struct queue *q); /* cancels what is left: on_over, no on_result */
 
 /* Fills conf.on_end and conf.arg itself. */
 void queue_put(struct queue *q, const struct job_conf *conf);
-void queue_poke(struct queue *q);             /* routing changed */
+void queue_poke(struct queue *q); /* routing changed */
 void queue_give_up_all(struct queue *q, const char *why);
 size_t queue_length(const struct queue *q);
 size_t queue_in_flight(const struct queue *q);

@@ -15,11 +15,11 @@ struct suspension {
 
 struct routing {
     struct routing_conf conf;
-    struct list sessions;           /* one per URI, in the order their answers came */
-    struct map *suspensions;        /* uri -> struct suspension */
-    struct session *last;           /* last used; stays with the stream while it is good */
-    int64_t round;                  /* refreshes so far */
-    bool round_open;                /* answers of this round are still awaited */
+    struct list sessions;    /* one per URI, in the order their answers came */
+    struct map *suspensions; /* uri -> struct suspension */
+    struct session *last;    /* last used; stays with the stream while it is good */
+    int64_t round;           /* refreshes so far */
+    bool round_open;         /* answers of this round are still awaited */
     struct timer *round_timer, *retry_timer;
     int64_t retry_ms;
     int64_t usual_ms;
@@ -353,8 +353,8 @@ static void note_round_trip(struct routing *r, struct session *s, int64_t ms, in
     r->usual_ms = r->usual_ms ? (3 * r->usual_ms + ms) / 4 : ms;
 }
 
-void routing_done(struct routing *r, struct session *s, enum outcome outcome,
-                  int64_t round_trip_ms, int64_t duration_ms, const char *why)
+void routing_done(struct routing *r, struct session *s, enum outcome outcome, int64_t round_trip_ms,
+                  int64_t duration_ms, const char *why)
 {
     s->in_flight--;
     s->oldest_sent_ms = clock_mono_ms(); /* the next in flight is at most this old */

@@ -17,8 +17,13 @@
 
 struct routing;
 
-enum { MAX_POOL = 64, ROUTING_ENOUGH = 8, ROUTING_RETRY_MIN_MS = 500, ROUTING_RETRY_MAX_MS = 5000,
-       ROUTING_ROUND_MS = 6000 };
+enum {
+    MAX_POOL = 64,
+    ROUTING_ENOUGH = 8,
+    ROUTING_RETRY_MIN_MS = 500,
+    ROUTING_RETRY_MAX_MS = 5000,
+    ROUTING_ROUND_MS = 6000
+};
 
 struct routing_conf {
     struct loop *loop;
@@ -26,7 +31,7 @@ struct routing_conf {
     struct candidates *candidates;
     struct caps need;
     const char *const *blocklist;
-    int first_wait_ms;                   /* -discoveryTimeout */
+    int first_wait_ms; /* -discoveryTimeout */
     int extra_nodes;
     const struct log_tag *log;
     /* A session can be picked now, or the last hope went: jobs that wait look again. */
@@ -47,13 +52,13 @@ void routing_sent(struct routing *r, struct session *s, int64_t duration_ms);
 
 enum outcome {
     OUTCOME_GOOD,
-    OUTCOME_BAD_INPUT,      /* the segment's own fault: nobody is to blame */
-    OUTCOME_FAILED,         /* suspended, leaves the pool */
-    OUTCOME_CANCELLED       /* another was faster */
+    OUTCOME_BAD_INPUT, /* the segment's own fault: nobody is to blame */
+    OUTCOME_FAILED,    /* suspended, leaves the pool */
+    OUTCOME_CANCELLED  /* another was faster */
 };
 /* round_trip_ms counts for OUTCOME_GOOD and, as a lower bound, for OUTCOME_CANCELLED. */
-void routing_done(struct routing *r, struct session *s, enum outcome outcome,
-                  int64_t round_trip_ms, int64_t duration_ms, const char *why);
+void routing_done(struct routing *r, struct session *s, enum outcome outcome, int64_t round_trip_ms,
+                  int64_t duration_ms, const char *why);
 
 /* Nothing open and nobody being asked: `why` lists each candidate's reason with a remedy. */
 bool routing_is_hopeless(struct routing *r, struct err *why);

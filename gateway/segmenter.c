@@ -10,20 +10,20 @@ struct segmenter {
     struct segmenter_conf conf;
     struct ts_mux *mux;
     struct track tracks[TRACK_KINDS];
-    bool tracks_changed;        /* since the open segment began */
-    bool config_changed;        /* a track was replaced, not only added: decoders must know */
+    bool tracks_changed; /* since the open segment began */
+    bool config_changed; /* a track was replaced, not only added: decoders must know */
 
     bool open;
     struct track held[TRACK_KINDS]; /* what the open segment holds: the next may differ already */
-    struct buf bytes;           /* of the open segment */
+    struct buf bytes;               /* of the open segment */
     struct keccak hash;
     size_t hashed;              /* bytes of it already in the hash */
     int64_t start_pts, end_pts; /* 90 kHz; of the leading track */
     int64_t last_duration;
     int64_t wall_ms;
-    int frames;                 /* of the leading track */
+    int frames; /* of the leading track */
     bool discontinuity;
-    int64_t audio_since;        /* pts of the first audio while there is no video track */
+    int64_t audio_since; /* pts of the first audio while there is no video track */
     bool audio_waits;
 };
 

@@ -12,8 +12,8 @@
 struct segmenter;
 
 struct segmenter_conf {
-    int64_t target;             /* 90 kHz: 2 s */
-    bool hash;                  /* keccak of the bytes: only what goes to orchestrators needs it */
+    int64_t target; /* 90 kHz: 2 s */
+    bool hash;      /* keccak of the bytes: only what goes to orchestrators needs it */
     /* TAKES the reference. Called inside segmenter_frame for the frame that closes it. msn and
      * seq are the callee's to set. */
     void (*on_segment)(struct segment *TAKES s, void *arg);
@@ -21,14 +21,14 @@ struct segmenter_conf {
 };
 
 enum {
-    SEGMENT_MAX_BYTES = 64 * 1024 * 1024,   /* a longer one is cut without a key frame and dropped */
-    AUDIO_ONLY_AFTER_TICKS = 2 * TICKS_PER_SECOND  /* audio without any video track for so long */
+    SEGMENT_MAX_BYTES = 64 * 1024 * 1024, /* a longer one is cut without a key frame and dropped */
+    AUDIO_ONLY_AFTER_TICKS = 2 * TICKS_PER_SECOND /* audio without any video track for so long */
 };
 
 struct segmenter *segmenter_new(const struct segmenter_conf *conf);
 void segmenter_track(struct segmenter *s, enum track_kind kind, const struct track *t);
 void segmenter_frame(struct segmenter *s, const struct frame *f);
-void segmenter_flush(struct segmenter *s);      /* closes the last segment, whatever its length */
+void segmenter_flush(struct segmenter *s); /* closes the last segment, whatever its length */
 void segmenter_free(struct segmenter *s);
 
 #endif

@@ -82,8 +82,7 @@ bool session_token_lasts(const struct session *s, int64_t ms)
 
 static void schedule_renewal(struct session *s)
 {
-    int64_t left_ms =
-        (s->token.expiration - AUTH_TOKEN_REFRESH_S) * 1000 - clock_wall_ms();
+    int64_t left_ms = (s->token.expiration - AUTH_TOKEN_REFRESH_S) * 1000 - clock_wall_ms();
 
     timer_start(s->renew, MAX(left_ms, (int64_t)1000));
 }

@@ -46,8 +46,8 @@ static enum rc check(const struct segment *source, const struct ts_probe *p, str
     return RC_OK;
 }
 
-enum rc verify_rendition(const struct segment *source, struct slice rendition,
-                         struct verified *out, struct err *err)
+enum rc verify_rendition(const struct segment *source, struct slice rendition, struct verified *out,
+                         struct err *err)
 {
     struct ts_probe p;
     enum rc rc = ts_probe(rendition, &p, err);

@@ -12,7 +12,7 @@
 #include "gateway/segment.h"
 
 struct verified {
-    struct track video, audio;   /* for the playlist; cleaned up by the caller */
+    struct track video, audio; /* for the playlist; cleaned up by the caller */
     double fps;
 };
 

@@ -10,6 +10,6 @@ void viewers_add(struct list *viewers, struct rtmp_session *s,
                  const struct track tracks[TRACK_KINDS]);
 void viewers_track(struct list *viewers, enum track_kind kind, const struct track *t);
 void viewers_frame(struct list *viewers, const struct frame *f);
-void viewers_end(struct list *viewers);     /* the stream is over */
+void viewers_end(struct list *viewers); /* the stream is over */
 
 #endif

@@ -22,8 +22,8 @@ static void answer_ready(struct node *n, struct http_exchange *x)
     buf_cleanup(&why);
 }
 
-static struct metric media_bytes =
-    METRIC_GAUGE("leat_media_bytes", "media in memory: segments, renditions, frames", NULL);
+static struct metric media_bytes = METRIC_GAUGE(
+    "leat_media_bytes", "media in memory: segments, renditions, frames", NULL);
 
 static void answer_metrics(struct http_exchange *x)
 {

@@ -29,7 +29,8 @@ static const char front[] =
     "transcode them, and plays all qualities as HLS. Orchestrators hand the work to transcoders.\n"
     "Called with flags only, leat takes the flags, ports and answers of the reference node.\n"
     ".SH COMMANDS\n"
-    ".TP\n.B up\nA whole network on this machine: three orchestrators with a worker each, a gateway.\n"
+    ".TP\n.B up\nA whole network on this machine: three orchestrators with a worker each, a "
+    "gateway.\n"
     ".TP\n.B gateway\nTake streams in (RTMP, HTTP push), have them transcoded, play them.\n"
     ".TP\n.B orchestrator\nTake work from gateways and hand it to workers.\n"
     ".TP\n.B transcoder\nTranscode for an orchestrator.\n"
@@ -43,9 +44,11 @@ static const char back[] =
     ".SH PAGES\n"
     "A gateway shows what it does at http://127.0.0.1:9935/ and plays a stream at /play/NAME.\n"
     "Every role answers /healthz, /readyz (with reasons), /metrics and /api/status on \\-cliAddr.\n"
-    ".SH EXIT STATUS\n0 after an ordered stop; 1 when the node could not go on; 2 when it could not\n"
+    ".SH EXIT STATUS\n0 after an ordered stop; 1 when the node could not go on; 2 when it could "
+    "not\n"
     "start. The last line on standard error says why.\n"
-    ".SH SIGNALS\nSIGTERM and SIGINT: refuse new work, finish what runs, leave. A second one: at once.\n";
+    ".SH SIGNALS\nSIGTERM and SIGINT: refuse new work, finish what runs, leave. A second one: at "
+    "once.\n";
 
 int command_manual(int argc, char **argv)
 {

@@ -239,11 +239,11 @@ static enum rc read_variable(struct options *o, const char *variable, struct err
     if (n < 4 || strncmp(variable, "LP_", 3) != 0)
         return RC_OK;
     for (int id = 0; id < OPTION_COUNT; id++) {
-        if (strlen(table[id].name) != n - 3 || strncasecmp(table[id].name, variable + 3, n - 3) != 0)
+        if (strlen(table[id].name) != n - 3 ||
+            strncasecmp(table[id].name, variable + 3, n - 3) != 0)
             continue;
         rc = set(o, (enum option_id)id, eq + 1, FROM_ENVIRONMENT, err);
-        return rc == RC_OK ? rc
-                           : err_wrap(err, rc, "environment variable %.*s", (int)n, variable);
+        return rc == RC_OK ? rc : err_wrap(err, rc, "environment variable %.*s", (int)n, variable);
     }
     return RC_OK; /* variables of roles this version does not have are nobody's fault */
 }
@@ -415,14 +415,15 @@ void options_print_changed(struct buf *out, const struct options *o)
 
 void options_completion(struct buf *out)
 {
-    buf_str(out, "_leat() {\n"
-                 "    local word=${COMP_WORDS[COMP_CWORD]}\n"
-                 "    if [ \"$COMP_CWORD\" = 1 ] && [ \"${word#-}\" = \"$word\" ]; then\n"
-                 "        COMPREPLY=($(compgen -W 'gateway orchestrator transcoder up publish status "
-                 "help version completion manual' -- \"$word\"))\n"
-                 "        return\n"
-                 "    fi\n"
-                 "    COMPREPLY=($(compgen -W '");
+    buf_str(out,
+            "_leat() {\n"
+            "    local word=${COMP_WORDS[COMP_CWORD]}\n"
+            "    if [ \"$COMP_CWORD\" = 1 ] && [ \"${word#-}\" = \"$word\" ]; then\n"
+            "        COMPREPLY=($(compgen -W 'gateway orchestrator transcoder up publish status "
+            "help version completion manual' -- \"$word\"))\n"
+            "        return\n"
+            "    fi\n"
+            "    COMPREPLY=($(compgen -W '");
     for (int id = 0; id < OPTION_COUNT; id++)
         buf_printf(out, "%s-%s", id ? " " : "", table[id].name);
     buf_str(out, "' -- \"$word\"))\n}\ncomplete -o default -F _leat leat\n");

@@ -23,8 +23,8 @@ enum option_id {
 enum option_source { FROM_DEFAULT, FROM_FILE, FROM_ENVIRONMENT, FROM_COMMAND_LINE };
 
 struct option_value {
-    char *text;                 /* as given */
-    int64_t number;             /* NUMBER, DURATION in ms; FLAG 0 or 1 */
+    char *text;     /* as given */
+    int64_t number; /* NUMBER, DURATION in ms; FLAG 0 or 1 */
     enum option_source source;
 };
 
@@ -32,7 +32,7 @@ struct options {
     struct option_value v[OPTION_COUNT];
 };
 
-void options_init(struct options *o);           /* defaults */
+void options_init(struct options *o); /* defaults */
 void options_cleanup(struct options *o);
 
 /* argv without the program and subcommand. RC_BAD_INPUT: a flag that does not exist (the nearest
@@ -60,10 +60,10 @@ static inline bool opt_given(const struct options *o, enum option_id id)
 /* Flags of a role the options contain but the role does not know are refused by name. */
 MUST_CHECK enum rc options_check_role(const struct options *o, int role, struct err *err);
 
-void options_help(struct buf *out, int role);   /* one role's flags, wrapped to 80 columns */
+void options_help(struct buf *out, int role); /* one role's flags, wrapped to 80 columns */
 void options_print_changed(struct buf *out, const struct options *o); /* secrets as *** */
-void options_completion(struct buf *out);       /* a bash completion script */
-void options_manual(struct buf *out);           /* the OPTIONS section of leat(1), roff */
+void options_completion(struct buf *out);                             /* a bash completion script */
+void options_manual(struct buf *out); /* the OPTIONS section of leat(1), roff */
 
 /* Text or, when it names a readable file, what the file holds (trimmed). The caller frees it. */
 char *option_value_or_file(const char *value);

@@ -17,7 +17,7 @@
 struct page;
 
 struct page_conf {
-    bool dashboard_for_all;                          /* on the media port too */
+    bool dashboard_for_all; /* on the media port too */
     void (*status)(struct buf *json, void *arg);
     void *arg;
 };
@@ -26,7 +26,7 @@ struct page *page_new(const struct page_conf *conf);
 void page_free(struct page *p);
 
 /* Answers, 404 included. arg is the struct page. */
-void page_handle(struct http_exchange *x, void *arg);         /* media port */
+void page_handle(struct http_exchange *x, void *arg); /* media port */
 void page_handle_admin(struct http_exchange *x, struct page *p);
 
 #endif

@@ -14,8 +14,13 @@
 #include "net/process.h"
 #include "node/commands.h"
 
-enum { TICK_MS = 20, MAX_FILE_BYTES = 512 * 1024 * 1024, MAX_PUBLISHERS = 10000,
-       MAX_BEHIND_BYTES = 8 * 1024 * 1024, GOODBYE_MS = 500 };
+enum {
+    TICK_MS = 20,
+    MAX_FILE_BYTES = 512 * 1024 * 1024,
+    MAX_PUBLISHERS = 10000,
+    MAX_BEHIND_BYTES = 8 * 1024 * 1024,
+    GOODBYE_MS = 500
+};
 
 struct tag {
     int type;
@@ -29,19 +34,19 @@ struct publisher {
     struct publish *all;
     struct rtmp_client *client;
     bool ready;
-    size_t next;                /* tag to send */
-    int64_t start_ms;           /* monotonic time of media time 0 of this round */
-    uint32_t base_ms;           /* media time of earlier rounds */
+    size_t next;      /* tag to send */
+    int64_t start_ms; /* monotonic time of media time 0 of this round */
+    uint32_t base_ms; /* media time of earlier rounds */
 };
 
 struct publish {
     struct loop *loop;
     struct flv_file *flv;
-    struct process *picture;    /* NULL: a file */
+    struct process *picture; /* NULL: a file */
     struct tag *tags;
     size_t n_tags, cap_tags;
     bool loops, tells_times;
-    const char *size;           /* of the test picture; NULL: leat-codec's own */
+    const char *size; /* of the test picture; NULL: leat-codec's own */
     struct publisher *publishers;
     size_t count, ended;
     struct timer *tick;
@@ -103,8 +108,7 @@ static void on_file_tag(const struct flv_tag *tag, void *arg)
         p->cap_tags = MAX(2 * p->cap_tags, (size_t)256);
         p->tags = xrealloc(p->tags, p->cap_tags * sizeof(*p->tags));
     }
-    p->tags[p->n_tags++] =
-        (struct tag){tag->type, tag->time_ms, blob_copy(tag->body)};
+    p->tags[p->n_tags++] = (struct tag){tag->type, tag->time_ms, blob_copy(tag->body)};
 }
 
 static bool is_header(const struct tag *t)
@@ -153,8 +157,7 @@ static void send_due(struct publisher *one)
         if (one->start_ms + t->time_ms > now || rtmp_client_queued(one->client) > MAX_BEHIND_BYTES)
             return;
         if (!one->base_ms || !is_header(t))
-            rtmp_client_tag(one->client, t->type, one->base_ms + t->time_ms,
-                            blob_slice(t->body));
+            rtmp_client_tag(one->client, t->type, one->base_ms + t->time_ms, blob_slice(t->body));
         if (p->tells_times)
             tell_time(t);
         one->next++;
@@ -230,8 +233,8 @@ static void on_picture_exit(int status, int signum, void *arg)
     struct publish *p = arg;
 
     if (status || signum) {
-        fprintf(stderr, "leat publish: leat-codec ended with %s %d\n",
-                signum ? "signal" : "status", signum ? signum : status);
+        fprintf(stderr, "leat publish: leat-codec ended with %s %d\n", signum ? "signal" : "status",
+                signum ? signum : status);
         p->exit_status = 1;
     }
     say_goodbye(p);

@@ -17,26 +17,26 @@ struct node {
     struct loop *loop;
     struct options options;
     const struct role *role;
-    void *running;              /* what role->start made */
-    char *data_dir;             /* exists, ours alone */
-    struct http_server *admin;  /* on -cliAddr; NULL for roles without one */
+    void *running;             /* what role->start made */
+    char *data_dir;            /* exists, ours alone */
+    struct http_server *admin; /* on -cliAddr; NULL for roles without one */
     bool stopping;
     int exit_status;
 };
 
 struct role {
-    const char *name;           /* subcommand, "gateway" */
-    const char *node_type;      /* of metrics (operations.md 5), "bctr" */
-    int option_role;            /* ROLE_G ... */
-    uint16_t admin_port;        /* default of -cliAddr; 0: none */
-    const char *summary;        /* one line of `leat help` */
-    void *(*start)(struct node *n, struct err *err);     /* NULL and *err */
+    const char *name;                                /* subcommand, "gateway" */
+    const char *node_type;                           /* of metrics (operations.md 5), "bctr" */
+    int option_role;                                 /* ROLE_G ... */
+    uint16_t admin_port;                             /* default of -cliAddr; 0: none */
+    const char *summary;                             /* one line of `leat help` */
+    void *(*start)(struct node *n, struct err *err); /* NULL and *err */
     /* Finish what runs, then call node_stopped(); a second signal stops at once. */
     void (*drain)(struct node *n);
     void (*stop)(struct node *n);
     void (*status)(struct node *n, struct buf *json);
     bool (*is_ready)(struct node *n, struct buf *why);
-    http_handler page;          /* further paths of the admin server; arg is the node; may be NULL */
+    http_handler page; /* further paths of the admin server; arg is the node; may be NULL */
 };
 
 extern const struct role role_gateway, role_orchestrator, role_transcoder, role_up;

@@ -58,16 +58,15 @@ static void *start(struct node *n, struct err *err)
     r->secret = option_value_or_file(opt_text(o, OPT_orchSecret));
     if (check(r, o, &capacity, err) == RC_OK) {
         const char *failed = opt_text(o, OPT_failedSegments);
-        const struct agent_conf conf = {
-            .orch_addr = r->orchestrators[0],
-            .secret = r->secret,
-            .capacity = (int)capacity,
-            .version = NETWORK_VERSION,
-            .codec = {.failed_dir = failed[0] ? failed : NULL,
-                      .failed_dir_max_bytes = FAILED_SEGMENTS_MAX_BYTES,
-                      .max_sessions = (int)capacity},
-            .on_fatal = on_fatal,
-            .arg = r};
+        const struct agent_conf conf = {.orch_addr = r->orchestrators[0],
+                                        .secret = r->secret,
+                                        .capacity = (int)capacity,
+                                        .version = NETWORK_VERSION,
+                                        .codec = {.failed_dir = failed[0] ? failed : NULL,
+                                                  .failed_dir_max_bytes = FAILED_SEGMENTS_MAX_BYTES,
+                                                  .max_sessions = (int)capacity},
+                                        .on_fatal = on_fatal,
+                                        .arg = r};
 
         r->agent = agent_start(n->loop, &conf, err);
     }

@@ -11,8 +11,14 @@
 #include "net/process.h"
 #include "node/role.h"
 
-enum { MAX_CHILDREN = 5, MAX_ARGS = 16, RESTART_MIN_MS = 500, RESTART_MAX_MS = 10000,
-       STOP_MS = 10000, HEALTHY_MS = 10000 };
+enum {
+    MAX_CHILDREN = 5,
+    MAX_ARGS = 16,
+    RESTART_MIN_MS = 500,
+    RESTART_MAX_MS = 10000,
+    STOP_MS = 10000,
+    HEALTHY_MS = 10000
+};
 
 struct up;
 

@@ -62,10 +62,8 @@ static void print_stream(json_t *s)
 
     printf("%s  %s by %s  %lld segments\n", text_of(s, "name"), text_of(s, "state"),
            text_of(s, "ingest"), number_of(s, "segments"));
-    json_array_foreach(json_object_get(s, "renditions"), i, one)
-        print_rendition(one);
-    json_array_foreach(json_object_get(s, "troubles"), i, one)
-        print_trouble(one);
+    json_array_foreach(json_object_get(s, "renditions"), i, one) print_rendition(one);
+    json_array_foreach(json_object_get(s, "troubles"), i, one) print_trouble(one);
 }
 
 static int print_answer(struct blob *answer, bool as_json)
@@ -85,8 +83,7 @@ static int print_answer(struct blob *answer, bool as_json)
     } else {
         printf("%s %s: %zu streams\n", text_of(root, "role"), text_of(root, "version"),
                json_array_size(streams));
-        json_array_foreach(streams, i, one)
-            print_stream(one);
+        json_array_foreach(streams, i, one) print_stream(one);
     }
     json_decref(root);
     return 0;

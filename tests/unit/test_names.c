@@ -21,7 +21,7 @@ static void names_and_keys(void **state)
         {"stream/live/demo", false, "demo", ""},
         {"demo/k1", false, "demo", "k1"},
         {"live/demo/k1/k2", false, "demo", "k1/k2"},
-        {"live/live", false, "live", ""},      /* the reference's streams of that name never play */
+        {"live/live", false, "live", ""}, /* the reference's streams of that name never play */
         {"live/live/key", false, "live", "key"},
         {"live/olive/oil", false, "olive", "oil"},
         {"live/a.b.c", false, "a.b.c", ""},
@@ -41,9 +41,8 @@ static void names_and_keys(void **state)
         struct stream_name got;
         struct err err;
 
-        assert_int_equal(stream_name_parse(slice_str(rows[i].path), rows[i].with_extension, &got,
-                                           &err),
-                         RC_OK);
+        assert_int_equal(
+            stream_name_parse(slice_str(rows[i].path), rows[i].with_extension, &got, &err), RC_OK);
         assert_string_equal(got.name, rows[i].name);
         assert_string_equal(got.key, rows[i].key);
     }
@@ -70,8 +69,8 @@ static void refusals(void **state)
         struct stream_name got;
         struct err err;
 
-        assert_int_equal(stream_name_parse(slice_of((const uint8_t *)rows[i].path, rows[i].n), false,
-                                           &got, &err),
+        assert_int_equal(stream_name_parse(slice_of((const uint8_t *)rows[i].path, rows[i].n),
+                                           false, &got, &err),
                          RC_BAD_INPUT);
         assert_non_null(strstr(err.text, rows[i].word));
     }

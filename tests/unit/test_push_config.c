@@ -52,9 +52,16 @@ static void what_it_chooses(void **state)
 static void refusals(void **state)
 {
     static const char *const rows[] = {
-        "nonsense", "{", "[]", "7", "{\"presets\":\"P144p30fps16x9\"}", "{\"profiles\":{}}",
-        "{\"profiles\":[7]}", "{\"profiles\":[{\"name\":\"a\",\"width\":-1,\"height\":90}]}",
-        "{\"manifestID\":7}", "{\"manifestID\":\"../a\"}",
+        "nonsense",
+        "{",
+        "[]",
+        "7",
+        "{\"presets\":\"P144p30fps16x9\"}",
+        "{\"profiles\":{}}",
+        "{\"profiles\":[7]}",
+        "{\"profiles\":[{\"name\":\"a\",\"width\":-1,\"height\":90}]}",
+        "{\"manifestID\":7}",
+        "{\"manifestID\":\"../a\"}",
     };
 
     (void)state;

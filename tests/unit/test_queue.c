@@ -12,7 +12,7 @@ enum { MAX_TOLD = 64 };
 
 struct world {
     struct queue *queue;
-    struct job *jobs[MAX_TOLD];     /* by the order they were put in; NULL once freed */
+    struct job *jobs[MAX_TOLD]; /* by the order they were put in; NULL once freed */
     int n;
     char told[256], over[256], gave_up[ERR_TEXT_MAX];
 };
@@ -131,7 +131,7 @@ static void in_order_whoever_is_first(void **state)
         put(w, 10);
     finish(w, 2, JOB_DONE);
     finish(w, 1, JOB_GIVEN_UP);
-    assert_string_equal(w->told, ""); /* 0 is still out */
+    assert_string_equal(w->told, "");      /* 0 is still out */
     assert_string_equal(w->over, "2 1! "); /* who waits for an answer is told at once */
     finish(w, 0, JOB_DONE);
     assert_string_equal(w->told, "0 1! 2 ");

@@ -298,8 +298,7 @@ static void hopeless_says_every_reason(void **state)
     end();
     begin((const char *const[]){NULL});
     assert_true(routing_is_hopeless(w.r, &why));
-    assert_string_equal(why.text,
-                        "no orchestrator is known: give -orchAddr or -orchWebhookUrl");
+    assert_string_equal(why.text, "no orchestrator is known: give -orchAddr or -orchWebhookUrl");
     end();
 }
 
