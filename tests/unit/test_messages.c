@@ -272,8 +272,13 @@ static json_t *notify_segment_json(const struct notify_segment *m)
  * they are taken away again, after a look. */
 static void drop_derived(struct caps *c, const json_t *vector)
 {
+    size_t bits = 0;
+
     if (json_object_get(vector, "capacities"))
         return;
+    for (size_t i = 0; i < c->n_words; i++)
+        bits += (size_t)__builtin_popcountll(c->words[i]);
+    assert_int_equal(c->n_capacities, bits);
     for (size_t i = 0; i < c->n_capacities; i++) {
         assert_true(caps_has(c, c->capacities[i].cap));
         assert_int_equal(c->capacities[i].capacity, 1);

@@ -482,13 +482,16 @@ static void the_first_segment_answers_those_who_wait(void **state)
 static void those_who_wait_hear_that_it_ended(void **state)
 {
     struct got a, b;
+    int64_t since;
 
     (void)state;
     start(&a, "GET", "/stream/demo.m3u8", NULL);
     start(&b, "GET", "/stream/demo/source.m3u8", NULL);
     let_them_arrive();
+    since = loop_now_ms(loop);
     playback_stream_end(stream);
     RUN_UNTIL(a.over && b.over);
+    assert_true(loop_now_ms(loop) - since < 10000); /* the stream is forgotten after 12 s */
     assert_int_equal(a.status, 404);
     assert_int_equal(b.status, 404);
     assert_header(&b, "access-control-allow-origin: *");

@@ -444,6 +444,19 @@ static void a_shrunken_list_says_where_it_begins(void **state)
     assert_int_equal(count(text("/stream/demo/a.m3u8"), "#EXTINF"), 3);
 }
 
+/* Memory that one rendition needs may shrink another's list: its text must say so. */
+static void lists_name_nothing_that_is_gone(void **state)
+{
+    int a = rendition("a", 0), b = rendition("b", 0);
+
+    (void)state;
+    for (int64_t msn = 1; msn <= 6; msn++)
+        add_ok(b, msn, 10000);
+    assert_holds(text("/stream/demo/b.m3u8"), "#EXT-X-MEDIA-SEQUENCE:1\n");
+    add_ok(a, 6, 50000);
+    assert_holds(text("/stream/demo/b.m3u8"), "#EXT-X-MEDIA-SEQUENCE:2\n");
+}
+
 static void blobs_are_given_back(void **state)
 {
     size_t before = blob_total_bytes();
@@ -511,6 +524,7 @@ int main(void)
         T(what_is_shared_is_rendered_once),
         T(memory_has_an_end),
         T(a_shrunken_list_says_where_it_begins),
+        T(lists_name_nothing_that_is_gone),
         T(blobs_are_given_back),
         T(names),
         T(a_name_is_one_streams),
