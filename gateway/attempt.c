@@ -9,6 +9,8 @@
 #include "gateway/metrics.h"
 #include "wire/profiles.h"
 
+#define MAX_PIXELS (INT64_C(1) << 48)
+
 struct download {
     struct attempt *attempt;
     struct http_call *call;
@@ -179,6 +181,10 @@ static enum rc check_result(struct attempt *a, const struct transcode_result *r)
     if (r->n_segments != a->conf.n_profiles)
         return err_set(&a->result.err, RC_BAD_INPUT, "%zu renditions came back, %zu were asked",
                        r->n_segments, a->conf.n_profiles);
+    for (size_t i = 0; i < r->n_segments; i++)
+        if (r->segments[i].pixels < 0 || r->segments[i].pixels > MAX_PIXELS)
+            return err_set(&a->result.err, RC_BAD_INPUT, "%lld pixels are no count of a segment",
+                           (long long)r->segments[i].pixels);
     return RC_OK;
 }
 

@@ -3,11 +3,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/metric.h"
 #include "gateway/live.h"
 #include "gateway/metrics.h"
 
-enum { MAX_METRICS_BYTES = 8 * 1024 * 1024 };
+enum { DRAIN_TICK_MS = 150, MAX_METRICS_BYTES = 8 * 1024 * 1024 };
 
 static void answer_ready(struct gateway *g, struct http_exchange *x)
 {
@@ -31,17 +32,12 @@ static void answer_metrics(struct http_exchange *x)
     buf_cleanup(&text);
 }
 
-static bool is_under(struct slice path, const char *prefix)
-{
-    return slice_has_prefix(path, prefix);
-}
-
 static void on_request(struct http_exchange *x, void *arg)
 {
     struct gateway *g = arg;
     const struct http_request *r = http_request(x);
 
-    if (is_under(r->path, "/live/") && g->conf.http_ingest)
+    if (slice_has_prefix(r->path, "/live/") && g->conf.http_ingest)
         intake_push(g, x);
     else if (playback_handle(g->playback, x))
         return;
@@ -73,7 +69,9 @@ static void on_candidates_change(void *arg)
 
 static void on_store_open(const struct err *err, void *arg)
 {
-    (void)arg;
+    struct gateway *g = arg;
+
+    store_expire(g->store, SPACE_NUMBERS, NUMBERS_KEPT_DAYS);
     if (err)
         log_peer(NULL, "stream numbers will not survive a restart: %s", err->text);
 }
@@ -117,6 +115,47 @@ struct gateway *gateway_start(struct loop *l, const struct gateway_conf *conf, s
     return g;
 }
 
+static bool is_anything_on_its_way(struct gateway *g)
+{
+    size_t at = 0;
+    void *l;
+
+    while (map_next(g->lives, &at, NULL, &l))
+        if (queue_length(((struct live *)l)->queue))
+            return true;
+    return false;
+}
+
+static void on_drain_tick(void *arg)
+{
+    struct gateway *g = arg;
+    size_t at = 0;
+    void *l;
+
+    if (g->let_go) {
+        timer_stop(g->drain);
+        g->on_drained(g->drained_arg);
+        return;
+    }
+    if (is_anything_on_its_way(g) && clock_mono_ms() < g->drain_until_ms)
+        return;
+    while (map_next(g->lives, &at, NULL, &l))
+        live_let_go(l);
+    g->let_go = true;
+}
+
+void gateway_drain(struct gateway *g, int within_ms, void (*on_done)(void *arg), void *arg)
+{
+    g->on_drained = on_done;
+    g->drained_arg = arg;
+    g->drain_until_ms = clock_mono_ms() + within_ms;
+    if (g->rtmp)
+        rtmp_server_close(g->rtmp);
+    g->rtmp = NULL;
+    g->drain = timer_new(g->loop, on_drain_tick, g);
+    timer_repeat(g->drain, DRAIN_TICK_MS);
+}
+
 void gateway_stop(struct gateway *g)
 {
     size_t at = 0;
@@ -137,6 +176,7 @@ void gateway_stop(struct gateway *g)
         http_client_free(g->client);
     if (g->web)
         web_free(g->web);
+    timer_free(g->drain);
     map_free(g->lives);
     free(g);
 }

@@ -40,7 +40,11 @@ struct gateway_conf {
 
 /* NULL and *err: a port in use (says which flag), data directory. */
 struct gateway *gateway_start(struct loop *l, const struct gateway_conf *conf, struct err *err);
-void gateway_stop(struct gateway *g); /* publishers are told goodbye is not theirs; frees */
+
+/* Closes publishers' connections, waits for renditions on their way (at most within_ms), tells
+ * orchestrators, then on_done once. Playlists get no end tag: a restart goes on with them. */
+void gateway_drain(struct gateway *g, int within_ms, void (*on_done)(void *arg), void *arg);
+void gateway_stop(struct gateway *g); /* at once; frees */
 
 /* For pages, leat status and tests. Shape in doc/status.md:
  * { "streams":[{ "name","state":"live|waiting|ended","ingest":"rtmp|push","encoder","since_ms",
@@ -54,8 +58,7 @@ void gateway_stop(struct gateway *g); /* publishers are told goodbye is not thei
  *   "rtmp_addr","http_addr" } */
 void gateway_status(struct gateway *g, struct buf *json);
 
-/* A picture of what is live: the stream's newest source segment, for thumbnails made by the
- * page's player. NULL when none. */
+/* Can streams be transcoded? false: `why` holds one reason per line. */
 bool gateway_is_ready(struct gateway *g, struct buf *why);
 const char *gateway_rtmp_addr(const struct gateway *g);
 const char *gateway_http_addr(const struct gateway *g);

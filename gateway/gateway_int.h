@@ -11,6 +11,10 @@
 #include "output/playback.h"
 #include "store/store.h"
 
+#define SPACE_NUMBERS "stream.numbers" /* of the store */
+
+enum { NUMBERS_KEPT_DAYS = 30 };
+
 struct gateway {
     struct loop *loop;
     struct gateway_conf conf;
@@ -21,6 +25,11 @@ struct gateway {
     struct store *store;
     struct playback *playback;
     struct candidates *candidates;
+    struct timer *drain; /* while stopping */
+    int64_t drain_until_ms;
+    bool let_go; /* orchestrators were told; a moment for the calls to leave */
+    void (*on_drained)(void *arg);
+    void *drained_arg;
     struct map *lives; /* name -> struct live, ENDED ones included until forgotten */
 };
 

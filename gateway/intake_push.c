@@ -131,7 +131,7 @@ static int status_of(const struct err *err)
 {
     if (err->code == RC_UNSUPPORTED || err->code == RC_LIMIT) /* RC_LIMIT: attempts used up */
         return 422;
-    return err->code == RC_UNAVAILABLE ? 503 : 500;
+    return err->code == RC_UNAVAILABLE || err->code == RC_BUSY ? 503 : 500;
 }
 
 static void on_over(struct job *j, void *arg)
@@ -187,6 +187,13 @@ static bool look_inside(struct push *p, struct segment *s)
     if (ts_probe(blob_slice(s->media), &probe, &err) != RC_OK) {
         snprintf(text, sizeof(text), "Error getting codec info url=%s: %s", p->url, err.text);
         answer_text(p, 422, text);
+        return false;
+    }
+    if (probe.duration > MAX_DURATION_MS * 90) {
+        snprintf(text, sizeof(text), "the media lasts %lld ms, at most %d are taken url=%s",
+                 (long long)probe.duration / 90, MAX_DURATION_MS, p->url);
+        answer_text(p, 422, text);
+        ts_probe_cleanup(&probe);
         return false;
     }
     if (probe.has_video && strcmp(probe.video_codec, "h264") != 0) {
@@ -355,7 +362,7 @@ static bool read_file_name(struct slice path, uint64_t *seq, enum container *con
         *container = CONTAINER_MP4;
     else
         return false;
-    if (!slice_u64(slice_sub(file, 0, slice_find(file, '.')), INT64_MAX, seq))
+    if (!slice_u64(slice_sub(file, 0, slice_find(file, '.')), INT64_MAX / 2, seq))
         *seq = 0;
     return true;
 }

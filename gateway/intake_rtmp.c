@@ -29,8 +29,10 @@ static void on_ready(struct live *l, void *arg)
     struct arrival *a = arg;
 
     rtmp_on_gone(a->session, NULL, NULL);
-    if (l)
+    if (l && l->state != LIVE_ENDED)
         live_publish(l, a->session);
+    else if (l)
+        rtmp_refuse(a->session, "NetStream.Publish.Failed", "the stream just ended; publish again");
     else
         rtmp_refuse(a->session, "NetStream.Publish.Failed", "the gateway stops");
     free(a);

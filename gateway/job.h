@@ -50,6 +50,7 @@ struct job {
     struct job_conf conf;
     struct log_tag log;
     enum job_state state;
+    bool told; /* the queue's: its end came; elders may still run */
     struct attempt *attempts[JOB_MAX_PARALLEL];
     uint64_t tried[JOB_MAX_TRIED]; /* ids of sessions */
     size_t n_tried;

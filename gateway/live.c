@@ -12,8 +12,6 @@
 #include "gateway/segmenter.h"
 #include "gateway/viewers.h"
 
-#define SPACE_NUMBERS "stream.numbers"
-
 /* --- states --- */
 
 static void on_air(struct live *l);
@@ -29,6 +27,7 @@ static const struct move {
     void (*act)(struct live *l);
 } moves[] = {
     {LIVE_OPENING, LIVE_READY, LIVE_ON, on_air},
+    {LIVE_OPENING, LIVE_TIME_UP, LIVE_ON, on_air}, /* the disk hangs: numbers begin anew */
     {LIVE_ON, LIVE_CUT, LIVE_WAITING, wait_for_return},
     {LIVE_ON, LIVE_GOODBYE, LIVE_ENDED, finish},
     {LIVE_ON, LIVE_TIME_UP, LIVE_ENDED, finish},
@@ -67,7 +66,13 @@ static void tell_waiters(void *arg)
 
 static void on_timer(void *arg)
 {
-    live_event(arg, LIVE_TIME_UP);
+    struct live *l = arg;
+
+    /* A push that is under way keeps its stream (video.md 9.3). */
+    if (l->state == LIVE_ON && l->ingest == INGEST_PUSH && queue_length(l->queue))
+        timer_start(l->timer, PUSH_IDLE_MS);
+    else
+        live_event(l, LIVE_TIME_UP);
 }
 
 void live_trouble(struct live *l, int64_t segment, const char *text)
@@ -77,20 +82,18 @@ void live_trouble(struct live *l, int64_t segment, const char *text)
 
 /* --- what is handed to playback --- */
 
-/* So many at once that a playlist never promises a longer segment than it gets: the source's
- * key frames decide, seen on the first segment. */
-static double target_duration(const struct live *l, const struct segment *first)
+/* Never changes, so it is taken from the first segment: the source's key frames decide. */
+static double target_duration(const struct segment *first)
 {
     double s = (double)first->duration / TICKS_PER_SECOND;
 
-    (void)l;
     return MAX(round(s), (double)SEGMENT_TARGET_TICKS / TICKS_PER_SECOND);
 }
 
 static void open_playback(struct live *l, const struct segment *first)
 {
     struct playback_stream_conf conf = {.name = l->name,
-                                        .target_duration_s = target_duration(l, first),
+                                        .target_duration_s = target_duration(first),
                                         .first_msn = first->msn,
                                         .discontinuity_sequence = l->discontinuities};
     struct playback_rendition_conf source = {.name = "source", .container = first->container};
@@ -462,6 +465,13 @@ static void finish(struct live *l)
     finish_when_empty(l);
 }
 
+void live_let_go(struct live *l)
+{
+    queue_give_up_all(l->queue, "the gateway stops");
+    routing_free(l->routing);
+    l->routing = NULL;
+}
+
 static void forget(struct live *l)
 {
     map_remove(l->g->lives, slice_str(l->name));
@@ -495,14 +505,15 @@ static void on_numbers(struct blob *value, const struct err *err, void *arg)
     if (value)
         snprintf(text, sizeof(text), "%.*s", (int)MIN(value->n, sizeof(text) - 1),
                  (const char *)value->p);
-    if (sscanf(text, "%" SCNd64 " %" SCNd64, &l->next_msn, &l->discontinuities) == 2) {
+    if (l->state == LIVE_OPENING &&
+        sscanf(text, "%" SCNd64 " %" SCNd64, &l->next_msn, &l->discontinuities) == 2) {
         l->next_msn += NUMBERS_MARGIN;
         l->returned = true;
     }
     if (l->dropped)
         live_free(l);
     else
-        live_event(l, LIVE_READY);
+        live_event(l, LIVE_READY); /* ignored when it came too late */
 }
 
 struct live *live_find(struct gateway *g, const char *name)
@@ -515,7 +526,7 @@ struct live *live_find(struct gateway *g, const char *name)
 bool live_may_yield(const struct live *l)
 {
     if (l->ingest == INGEST_RTMP)
-        return l->state == LIVE_WAITING;
+        return l->state == LIVE_WAITING && list_is_empty(&l->waiters);
     return l->state == LIVE_ON && !queue_length(l->queue) && list_is_empty(&l->waiters) &&
            clock_mono_ms() - l->quiet_since_ms > PUSH_QUIET_MS;
 }
@@ -571,8 +582,10 @@ struct live *live_new(struct gateway *g, const struct stream_name *name, enum in
     set_need(l);
     start_routing(l);
     start_segmenter(l);
+    l->last_dts = TICKS_PER_SECOND; /* room for the clock, which runs ahead of decoding */
     start_timeline(l);
     l->reading = true;
+    timer_start(l->timer, NUMBERS_WAIT_MS);
     store_get(g->store, SPACE_NUMBERS, slice_str(l->name), on_numbers, l);
     map_put(g->lives, slice_str(l->name), l);
     metric_stream_created();

@@ -22,6 +22,7 @@
 
 enum {
     SEGMENT_TARGET_TICKS = 2 * TICKS_PER_SECOND,
+    NUMBERS_WAIT_MS = 2000,     /* for the store */
     NUMBERS_MARGIN = 2,         /* segment numbers left out after a restart */
     PUSH_IDLE_MS = 60 * 1000,   /* video.md 9.3: a push stream ends 60 s after its last */
     PUSH_QUIET_MS = 10 * 1000,  /* a push stream so long without one makes room for others */
@@ -118,6 +119,9 @@ struct pushed {
     void *arg;
 };
 void live_push(struct live *l, const struct pushed *p);
+
+/* The gateway stops: what is on its way is given up, orchestrators are told. Playlists stay. */
+void live_let_go(struct live *l);
 
 void live_trouble(struct live *l, int64_t segment, const char *text);
 void live_add_viewer(struct live *l, struct rtmp_session *s);

@@ -61,7 +61,7 @@ static void hand_on(struct queue *q)
 {
     struct job *j;
 
-    while ((j = LIST_FIRST(&q->jobs, struct job, node)) && job_is_over(j)) {
+    while ((j = LIST_FIRST(&q->jobs, struct job, node)) && j->told) {
         list_remove(&q->jobs, &j->node);
         q->bytes -= j->conf.segment->media->n;
         q->on_result(j, q->arg);
@@ -73,6 +73,7 @@ static void on_job_end(struct job *j, void *arg)
 {
     struct queue *q = arg;
 
+    j->told = true;
     if (j->started_ms)
         q->in_flight--;
     tell_over(j);
@@ -84,7 +85,7 @@ static void skip_oldest_unsent(struct queue *q)
 {
     LIST_EACH (&q->jobs, struct job, node, j)
         if (j->state == JOB_QUEUED) {
-            job_give_up(j, RC_LIMIT, "skipped: the queue to the orchestrators is full");
+            job_give_up(j, RC_BUSY, "skipped: the queue to the orchestrators is full");
             return;
         }
 }

@@ -106,6 +106,13 @@ static void suspend(struct routing *r, const char *uri)
                             MAX(asked, (size_t)1));
 }
 
+/* Rounds pass: who was held back long enough is not any more. */
+static void forgive(struct routing *r)
+{
+    LIST_EACH (&r->sessions, struct session, node, s)
+        s->held = s->held && penalty_of(r, s->uri) > 0;
+}
+
 /* With nobody else to turn to, the least suspended ones that answered well are used. */
 static void release_held(struct routing *r)
 {
@@ -126,6 +133,7 @@ static void end_round(void *arg)
     struct routing *r = arg;
 
     r->round_open = count_asking(r) > 0;
+    forgive(r);
     if (count_usable(r) == 0)
         release_held(r);
     if (r->round_open)
@@ -147,10 +155,14 @@ static void ask(struct routing *r, const char *uri, bool trusted)
                                 .arg = r};
     struct session *old = find(r, uri);
 
+    if (old && old->state == SESSION_OPEN && !session_token_lasts(old, 0))
+        session_renew(old); /* the wall clock jumped past its token */
     if (old && (old->state != SESSION_FAILED || old->in_flight))
         return;
     if (old) {
         list_remove(&r->sessions, &old->node);
+        if (r->last == old)
+            r->last = NULL;
         session_free(old);
     }
     if (r->sessions.n < MAX_POOL)
@@ -314,6 +326,8 @@ struct session *routing_pick(struct routing *r, int64_t duration_ms, const uint6
     (void)duration_ms; /* for policies that predict; the reference's does not */
     if (count_usable(r) < MIN((size_t)ROUTING_ENOUGH, (pool + 1) / 2))
         retry_later(r);
+    if (!count_usable(r))
+        release_held(r);
     if (last && (!is_usable(last) || is_among(last, tried, n_tried)))
         last = NULL;
     if (last && may_be_reused(last, 1))
@@ -385,6 +399,8 @@ bool routing_is_hopeless(struct routing *r, struct err *why)
 {
     struct buf text;
 
+    if (!count_usable(r))
+        release_held(r);
     if (count_usable(r) || count_asking(r))
         return false;
     buf_init(&text, ERR_TEXT_MAX);

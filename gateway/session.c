@@ -7,14 +7,19 @@
 #include "base/clock.h"
 #include "net/grpc.h"
 
+enum { MAX_TOKEN_LIFE_S = 24 * 3600 };
+
 static void ask(struct session *s, int timeout_ms);
+
+void session_renew(struct session *s)
+{
+    log_debug(&s->log, "negotiating again");
+    ask(s, REFRESH_TIMEOUT_MS);
+}
 
 static void renew(void *arg)
 {
-    struct session *s = arg;
-
-    log_debug(&s->log, "token expires soon: negotiating again");
-    ask(s, REFRESH_TIMEOUT_MS);
+    session_renew(arg);
 }
 
 struct session *session_new(const struct session_conf *conf, const char *uri, bool trusted)
@@ -109,6 +114,12 @@ static enum rc check_info(const struct session *s, const struct orchestrator_inf
         return err_set(err, RC_DENIED, "its address is on -orchBlocklist");
     if (!info->has_token)
         return err_set(err, RC_BAD_INPUT, "its answer holds no auth token");
+    if (info->token.expiration <= clock_wall_ms() / 1000 ||
+        info->token.expiration > clock_wall_ms() / 1000 + MAX_TOKEN_LIFE_S)
+        return err_set(err, RC_BAD_INPUT,
+                       "its token expires at Unix time %lld, at most a day ahead is expected: do "
+                       "both clocks agree?",
+                       (long long)info->token.expiration);
     if (!info->has_caps)
         return err_set(err, RC_UNSUPPORTED, "its answer names no capabilities");
     return caps_compatible(s->conf.need, &info->caps, err);
@@ -128,8 +139,11 @@ void session_refreshed(struct session *s, const struct orchestrator_info *info)
 {
     if (info->transcoder[0])
         snprintf(s->transcoder, sizeof(s->transcoder), "%s", info->transcoder);
-    if (info->has_token)
+    if (info->has_token && info->token.expiration > s->token.expiration &&
+        info->token.expiration <= clock_wall_ms() / 1000 + MAX_TOKEN_LIFE_S) {
         s->token = info->token;
+        schedule_renewal(s);
+    }
 }
 
 static void on_message(struct slice message, void *arg)

@@ -65,7 +65,11 @@ struct session {
 struct session *session_new(const struct session_conf *conf, const char *uri, bool trusted);
 void session_free(struct session *s); /* tells an open one EndTranscodingSession */
 
-/* From an answer after a segment (video.md 4.7): the same token, perhaps another URI. */
+/* Negotiates again now; what it has is used until the answer comes. */
+void session_renew(struct session *s);
+
+/* From an answer after a segment (video.md 4.7): perhaps another URI. Its token is the one the
+ * segment carried, which may be older than what a renewal brought meanwhile. */
 void session_refreshed(struct session *s, const struct orchestrator_info *info);
 
 /* Its token is good for at least another `ms`. */

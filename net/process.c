@@ -99,6 +99,7 @@ NORETURN static void child_run(const struct child_plan *p)
     int why;
 
     child_reset_signals();
+    (void)setpgid(0, 0); /* Ctrl-C is for the parent: it asks its children to stop in order */
     if (prctl(PR_SET_PDEATHSIG, SIGKILL) == 0 && getppid() == p->parent && child_set_descriptors(p))
         execve(p->argv[0], p->argv, p->env);
     why = errno;

@@ -33,7 +33,7 @@ struct publish;
 struct publisher {
     struct publish *all;
     struct rtmp_client *client;
-    bool ready;
+    bool ready, over; /* over: refused or cut off */
     size_t next;      /* tag to send */
     int64_t start_ms; /* monotonic time of media time 0 of this round */
     uint32_t base_ms; /* media time of earlier rounds */
@@ -79,6 +79,7 @@ static void on_client_end(const struct err *why, void *arg)
     struct publish *p = one->all;
 
     one->ready = false;
+    one->over = true;
     if (p->leaving)
         return;
     fprintf(stderr, "leat publish: %s\n", why ? why->text : "the server closed the connection");
@@ -171,9 +172,9 @@ static void on_tick(void *arg)
 
     for (size_t i = 0; i < p->count; i++) {
         send_due(&p->publishers[i]);
-        done += p->publishers[i].next == p->n_tags && !p->loops;
+        done += p->publishers[i].over || (p->publishers[i].next == p->n_tags && !p->loops);
     }
-    if (done == p->count)
+    if (done == p->count && p->ended < p->count)
         say_goodbye(p);
 }
 

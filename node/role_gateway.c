@@ -10,7 +10,13 @@
 #include "node/version.h"
 #include "wire/profiles.h"
 
-enum { RTMP_PORT = 1935, HTTP_PORT = 9935, ADMIN_PORT = 5935, SERVICE_PORT = 8935 };
+enum {
+    RTMP_PORT = 1935,
+    HTTP_PORT = 9935,
+    ADMIN_PORT = 5935,
+    SERVICE_PORT = 8935,
+    DRAIN_MS = 5000
+};
 
 struct gateway_role {
     struct gateway *gateway;
@@ -162,6 +168,16 @@ static void *start(struct node *n, struct err *err)
     return r;
 }
 
+static void on_drained(void *arg)
+{
+    node_stopped(arg);
+}
+
+static void drain(struct node *n)
+{
+    gateway_drain(((struct gateway_role *)n->running)->gateway, DRAIN_MS, on_drained, n);
+}
+
 static void stop(struct node *n)
 {
     role_free(n->running);
@@ -187,7 +203,7 @@ const struct role role_gateway = {
     .admin_port = ADMIN_PORT,
     .summary = "take live streams in, have them transcoded, play them",
     .start = start,
-    .drain = node_stopped,
+    .drain = drain,
     .stop = stop,
     .status = write_status,
     .is_ready = is_ready,
