@@ -7,7 +7,7 @@
 #include "base/clock.h"
 #include "base/text.h"
 #include "gateway/metrics.h"
-#include "wire/profiles.h"
+#include "wire/faults.h"
 
 #define MAX_PIXELS (INT64_C(1) << 48)
 
@@ -28,38 +28,6 @@ struct attempt {
     struct rendition renditions[MAX_PROFILES];
     struct deferred finish;
 };
-
-bool error_is_final(struct slice text)
-{
-    static const char *const final[] = {"Unsupported input pixel format",
-                                        "Error initializing filtergraph",
-                                        "Too many outputs",
-                                        "Unsupported input codec",
-                                        "No keyframes in input",
-                                        "Unrecoverable state, restart process",
-                                        "Encoded frames runaway",
-                                        "Decoder not found",
-                                        "Demuxer not found",
-                                        "Encoder not found",
-                                        "Muxer not found",
-                                        "Option not found",
-                                        "Invalid argument",
-                                        "TranscoderInvalidResolution",
-                                        "TranscoderInvalidVideo",
-                                        "TranscoderUnrecognizedFormat",
-                                        "TranscoderUnrecognizedProfile",
-                                        "TranscoderInvalidGOP",
-                                        "TranscoderIncompatibleDevices"};
-
-    for (size_t i = 0; i < ARRAY_LEN(final); i++) {
-        size_t n = strlen(final[i]);
-
-        if (text.n >= n && memcmp(text.p, final[i], n) == 0 &&
-            (text.n == n || text.p[n] == ':' || text.p[n] == ' '))
-            return true;
-    }
-    return false;
-}
 
 static void tell(void *arg)
 {
@@ -165,7 +133,7 @@ static enum rc result_error(struct attempt *a, const char *text)
 {
     struct err *err = &a->result.err;
 
-    if (error_is_final(slice_str(text)))
+    if (fault_is_final_for_gateways(slice_str(text)))
         return err_set(err, RC_UNSUPPORTED, "%s", text);
     if (strcmp(text, "OrchestratorBusy") == 0 || strcmp(text, "OrchestratorCapped") == 0)
         return err_set(err, RC_BUSY, "%s", text);
@@ -214,7 +182,8 @@ static void refused(struct attempt *a, int status, struct slice body)
     char shown[256];
 
     metric_failed(slice_eq_str(text, "OrchestratorCapped") ? "OrchestratorCapped" : "Unknown");
-    finish(a, err_set(&a->result.err, error_is_final(text) ? RC_UNSUPPORTED : RC_UNAVAILABLE,
+    finish(a, err_set(&a->result.err,
+                      fault_is_final_for_gateways(text) ? RC_UNSUPPORTED : RC_UNAVAILABLE,
                       "refused with status %d: %s", status, text_printable(text, shown)));
 }
 

@@ -58,7 +58,4 @@ struct session *attempt_session(const struct attempt *a);
 int64_t attempt_age_ms(const struct attempt *a);
 void attempt_free(struct attempt *a); /* cancels what runs; NULL and inside on_done are fine */
 
-/* Texts after which no orchestrator can help (video.md 4.5). */
-bool error_is_final(struct slice text);
-
 #endif

@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "orchestrator/pool_int.h"
+#include "wire/faults.h"
 
 enum {
     MAX_GIVEN = 4, /* workers that one segment is given to, at most */
@@ -382,36 +383,6 @@ static void succeed(struct task *t, struct worker *w, const struct task_result *
     end(t);
 }
 
-/* What the input is guilty of, at any worker (video.md 4.5); all else may be the worker's. */
-static bool is_inputs_fault(const char *text)
-{
-    static const char *const final[] = {
-        "Unsupported input pixel format",
-        "Error initializing filtergraph",
-        "Too many outputs",
-        "Unsupported input codec",
-        "No keyframes in input",
-        "Encoded frames runaway",
-        "Decoder not found",
-        "Demuxer not found",
-        "Encoder not found",
-        "Muxer not found",
-        "Option not found",
-        "Invalid argument",
-        "TranscoderInvalidResolution",
-        "TranscoderInvalidVideo",
-        "TranscoderInvalidDuration",
-        "TranscoderUnrecognizedFormat",
-        "TranscoderUnrecognizedProfile",
-        "TranscoderInvalidGOP",
-    };
-
-    for (size_t i = 0; i < ARRAY_LEN(final); i++)
-        if (strncmp(text, final[i], strlen(final[i])) == 0)
-            return true;
-    return false;
-}
-
 static void note_failure(struct worker *w, const char *text)
 {
     if (!w)
@@ -422,7 +393,7 @@ static void note_failure(struct worker *w, const char *text)
 
 static void failed_at_worker(struct task *t, struct worker *w, const struct task_result *r)
 {
-    bool final = is_inputs_fault(r->err.text);
+    bool final = fault_is_the_inputs(slice_str(r->err.text));
 
     log_peer(t->conf.log, "worker %s answered: %s", t->worker_name, r->err.text);
     note_failure(w, r->err.text);
