@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from clips import pictures
-from leatnet import LADDER, SLOW, fetch, wait_for
+from leatnet import LADDER, RELEASE, SLOW, fetch, wait_for
 
 SMALL, LARGE = LADDER.split(",")
 
@@ -55,7 +55,7 @@ class Show:
         print(f"\n{fault}: the viewer waits {max(gap, 0) * 1000:.0f} ms longer than for others, "
               f"loses {len(set(self.viewers[SMALL].gaps))} segments",
               {r: round(w * 1000) for r, w in waits.items()})
-        assert gap * 1000 < most_ms * SLOW, waits
+        assert gap * 1000 < most_ms, waits
         assert waits["source"] < 0.7 * SLOW, "the source keeps playing"
 
 
@@ -88,7 +88,7 @@ def test_orchestrator_killed_in_mid_segment(trio):
     busy(victim, gateway)
     victim.kill()
     show.more(3)
-    show.check("orchestrator killed", 2500)
+    show.check("orchestrator killed", 5000)
     assert user(orchestrators, gateway) is not victim
 
 
@@ -101,7 +101,7 @@ def test_orchestrator_frozen_in_mid_segment(trio):
     victim.freeze()
     show.more(3)
     victim.thaw()
-    show.check("orchestrator frozen", 3500)
+    show.check("orchestrator frozen", 6500)  # 8 s without the second attempt
     gateway.wait_log("overdue after")
 
 
@@ -158,7 +158,7 @@ def test_worker_and_codec_die_and_freeze(network, copying):
     workers[1].freeze()
     show.more(2)
     workers[1].thaw()
-    show.check("codec killed, worker killed, worker frozen", 4500)
+    show.check("codec killed, worker killed, worker frozen", 7000)
 
 
 def test_all_orchestrators_gone_and_back(network, copying):
@@ -190,7 +190,7 @@ def test_all_orchestrators_gone_and_back(network, copying):
     show.more(2)
     gaps = [s["n"] for s in gateway.playlist("demo", SMALL).segments if s["gap"]]
     assert all(n < back_at for n in gaps), f"gaps {gaps} after {back_at}: it does not recover"
-    show.check("all orchestrators gone for a while", 15000, lost=gaps)
+    show.check("all orchestrators gone for a while", 25000, lost=gaps)
 
 
 def test_gateway_restarted_under_viewers(network, copying):
@@ -228,7 +228,7 @@ def test_disk_full(network, copying, tmp_path):
                 pass
             show = Show(network, gateway, copying)
             show.more(2)
-            show.check("disk full", 1500)
+            show.check("disk full", 4000)
             gateway.wait_log("(?i)peer gateway .*(disk|full|space|store)")
             gateway.stop()
         finally:
@@ -248,7 +248,8 @@ def resident_kb(node):
 
 def test_hundred_publishers_connect_and_vanish(network, copying, clips):
     """Fault: each publisher that vanishes leaves something behind, and its name is locked."""
-    gateway = network.gateway(flags=["-maxSessions", "50"])
+    # Sanitizers keep freed memory back: bytes are counted on the release build.
+    gateway = network.gateway(flags=["-maxSessions", "50"], build=RELEASE)
     host, port = gateway.rtmp.split(":")
     publish = first_bytes_of_a_publisher(gateway, clips)
 
@@ -267,8 +268,7 @@ def test_hundred_publishers_connect_and_vanish(network, copying, clips):
     after = descriptors(gateway), resident_kb(gateway)
     print(f"\n100 publishers came and went: {before} -> {after} (descriptors, kB)")
     assert after[0] <= before[0]
-    if SLOW == 1:
-        assert after[1] <= before[1] * 1.1 + 256
+    assert after[1] <= before[1] * 1.1 + 256
     gateway.publish("vanishing", copying)
     gateway.wait_segments(1, "vanishing")
 
