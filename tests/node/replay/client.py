@@ -58,7 +58,7 @@ class Link:
         self._fill(9)
         n = int.from_bytes(self.got[:3], "big")
         self._fill(9 + n)
-        f = next(recorded.frames(self.got[:9 + n]))
+        f, = recorded.whole_frames(self.got[:9 + n])
         self.got = self.got[9 + n:]
         self._note(f)
         return f

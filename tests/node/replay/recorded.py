@@ -4,8 +4,6 @@ import re
 from collections import namedtuple
 from pathlib import Path
 
-import hpack
-
 from peers import pb
 
 VECTORS = Path(__file__).resolve().parents[2] / "vectors/offchain"
@@ -45,28 +43,29 @@ def answer_headers(name):
             {r for r in rows if r[0].startswith("grpc-")})
 
 
-def frames(data):
-    """An HTTP/2 connection's frames, the preface skipped."""
+def whole_frames(data):
+    """An HTTP/2 connection's frames as far as they have come, the preface skipped."""
     at = len(PREFACE) if data.startswith(PREFACE) else 0
-    while at < len(data):
+    while at + 9 <= len(data):
         n = int.from_bytes(data[at:at + 3], "big")
-        assert at + 9 + n <= len(data), "a recording ends within a frame"
+        if at + 9 + n > len(data):
+            return
         yield Frame(data[at + 3], data[at + 4], int.from_bytes(data[at + 5:at + 9], "big"),
                     data[at + 9:at + 9 + n])
         at += 9 + n
 
 
+def frames(data):
+    """All frames of a recording."""
+    found = list(whole_frames(data))
+    preface = len(PREFACE) if data.startswith(PREFACE) else 0
+    assert preface + sum(9 + len(f.payload) for f in found) == len(data)
+    return found
+
+
 def frame(f):
     return (len(f.payload).to_bytes(3, "big") + bytes([f.type, f.flags])
             + f.stream.to_bytes(4, "big") + f.payload)
-
-
-def request_of(name):
-    """(headers, message) of the one gRPC request in a client's recording."""
-    found = list(frames(raw(name)))
-    head = next(f for f in found if f.type == HEADERS)
-    body = b"".join(f.payload for f in found if f.type == DATA)
-    return hpack.Decoder().decode(head.payload), unwrap(body)
 
 
 def wrap(message_bytes):

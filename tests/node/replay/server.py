@@ -15,6 +15,7 @@ import h2.exceptions
 import h2.settings
 
 from leatnet import SLOW
+from peers import pb
 from replay import recorded
 
 
@@ -35,13 +36,12 @@ class Exchange:
 
     def __init__(self, connection, headers, stream=None, head=b""):
         self.connection, self.headers, self.stream, self.head = connection, headers, stream, head
-        self.alpn, self.body, self.times = connection.alpn, b"", {"head": time.monotonic()}
+        self.alpn, self.body = connection.alpn, b""
         self.fields = dict(headers)
         self.path = self.fields[":path"]
         self.started = threading.Event()
 
     def message(self, kind):
-        from peers import pb
         return getattr(pb, kind).FromString(recorded.unwrap(self.body))
 
     def start(self, headers):
@@ -161,9 +161,9 @@ class Orchestrator:
     """answers: {path or its first part: function of an Exchange, called in a thread of its own}.
     Without one a request stays unanswered."""
 
-    def __init__(self, folder, **answers):
-        self.answers, self.seen, self.news = dict(answers.pop("answers", {})), [], queue.Queue()
-        self.open, self.closed, self.dead = [], 0, False
+    def __init__(self, folder, answers):
+        self.answers, self.seen, self.news = answers, [], queue.Queue()
+        self.open = []
         self.thawed = threading.Event()
         self.thawed.set()
         self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -178,7 +178,6 @@ class Orchestrator:
         return self
 
     def __exit__(self, *_):
-        self.dead = True
         self.thawed.set()
         self.listener.shutdown(socket.SHUT_RDWR)
         self.listener.close()
@@ -208,11 +207,8 @@ class Orchestrator:
                 (Http2(self, s) if alpn == "h2" else Http1(self, s, alpn)).run()
         except (OSError, h2.exceptions.ProtocolError):
             pass
-        finally:
-            self.closed += 1
 
     def take(self, exchange):
-        exchange.times["body"] = time.monotonic()
         self.seen.append(exchange)
         self.news.put(exchange)
         answer = next((a for path, a in self.answers.items() if exchange.path.startswith(path)),
@@ -242,3 +238,40 @@ class Orchestrator:
 
     def all(self, path):
         return [e for e in self.seen if e.path.startswith(path)]
+
+
+class Recording(Orchestrator):
+    """Plays a server's recorded frames on each connection after the request has come, its DATA
+    replaced. Answers to PINGs are left out: grpc-go sends those."""
+
+    def __init__(self, folder, name, messages):
+        self.frames = [f for f in recorded.frames(recorded.raw(name)) if f.type != recorded.PING]
+        self.messages, self.requests = messages, queue.Queue()
+        super().__init__(folder, {})
+
+    def _serve(self, plain):
+        try:
+            with self.context.wrap_socket(plain, server_side=True) as s:
+                self.open.append(s)
+                self._play(s)
+        except OSError:
+            pass
+
+    def _play(self, s):
+        got = s.recv(len(recorded.PREFACE))
+        while len(got) < 24 or not any(f.type == recorded.DATA and f.flags & recorded.END_STREAM
+                                       for f in recorded.whole_frames(got)):
+            more = s.recv(65536)
+            if not more:
+                return
+            got += more
+        request = b"".join(f.payload for f in recorded.whole_frames(got)
+                           if f.type == recorded.DATA)
+        self.requests.put(recorded.unwrap(request))
+        messages = iter(self.messages)
+        for f in self.frames:
+            if f.type == recorded.DATA:
+                f = f._replace(payload=recorded.wrap(next(messages).SerializeToString()))
+            s.sendall(recorded.frame(f))
+        while s.recv(65536):
+            pass

@@ -9,6 +9,7 @@ from leatnet import count_frames, probe, wait_for
 from peers import keccak, pb
 from replay import recorded
 from replay.client import Link, http1
+from replay.likeness import get_request
 from replay.recorded import DATA, SETTINGS
 
 SECRET = "matrix-secret"
@@ -66,7 +67,7 @@ def play(link, name, in_step=False):
     """A client's recording of one call: preface to request, and after the answer the rest.
     In step: no acknowledgement before there is something to acknowledge."""
     link.expect()
-    found = list(recorded.frames(recorded.raw(name)))
+    found = recorded.frames(recorded.raw(name))
     request = next(i for i, f in enumerate(found) if f.type == DATA) + 1
     first = request if not in_step else 1
     link.send(recorded.PREFACE + b"".join(map(recorded.frame, found[:first])))
@@ -210,18 +211,16 @@ def test_segment(combined, gateway, media, name):
     seg = recorded.message("SegData", f"{name}.segdata.pb")
     profiles = seg.full_profiles or seg.full_profiles2 or seg.full_profiles3
     for got, one, profile in zip(result.data.segments, was.data.segments, profiles):
-        rows, body = http1(combined.service, get_request(got.url, profile.format))
-        assert_http1_head_like(rows, body, f"get-rendition{'-mp4' * profile.format}.response-head.txt",
-                               "video/mp4" if profile.format else "video/mp2t")
+        rows, body = http1(combined.service, rendition_request(got.url))
+        kind = ("-mp4", "video/mp4") if profile.format else ("", "video/mp2t")
+        assert_http1_head_like(rows, body, f"get-rendition{kind[0]}.response-head.txt", kind[1])
         assert_rendition(body, profile, got.pixels, one.pixels)
 
 
-def get_request(url, mp4):
-    """The recorded GET, for another path at another host."""
+def rendition_request(url):
     host, path = re.fullmatch("https://([^/]+)(/.*)", url).groups()
-    was = recorded.text("get-rendition-mp4.request.txt" if mp4 else "get-rendition.request.txt")
-    was = re.sub("GET [^ ]+", f"GET {path}", was)
-    return re.sub("Host: [^\r]+", f"Host: {host}", was).encode()
+    mp4 = "-mp4" * path.endswith(".mp4")
+    return get_request(f"get-rendition{mp4}.request.txt", host, path)
 
 
 def assert_http1_head_like(rows, body, name, content_type):
@@ -279,8 +278,8 @@ def test_refusal(request, case, node):
     method, path = refusal_path(case)
     asked = "".join(f"{k}: {v}\r\n" for k, v in case["request_headers"].items())
     length = "Content-Length: 0\r\n" if method == "POST" else ""
-    rows, body = http1(o.service, f"{method} {path} HTTP/1.1\r\nHost: {o.service}\r\n{asked}{length}"
-                       "\r\n".encode(), ["http/1.1"])
+    rows, body = http1(o.service, f"{method} {path} HTTP/1.1\r\nHost: {o.service}\r\n{asked}"
+                       f"{length}\r\n".encode(), ["http/1.1"])
     assert (int(rows[0].split()[1]), body.decode()) == (case["status"], case["body"])
     got = {k.lower(): v for k, v in (r.split(": ", 1) for r in rows[1:])}
     assert without_date(got.items()) - {("connection", "keep-alive")} \
@@ -303,7 +302,7 @@ class Worker:
     def __init__(self, node):
         self.node, self.link = node, Link(node.service)
         self.link.expect()
-        recording = list(recorded.frames(recorded.raw("register-transcoder.h2.c2s.bin")))
+        recording = recorded.frames(recorded.raw("register-transcoder.h2.c2s.bin"))
         at = next(i for i, f in enumerate(recording) if f.type == DATA) + 1
         self.link.send(recorded.PREFACE + b"".join(map(recorded.frame, recording[:at])))
         self.reactions = recording[at:]  # WINDOW_UPDATE and PING, two for each notification
@@ -325,9 +324,7 @@ class Worker:
 
     def source(self, notify):
         host, path = re.fullmatch("https://([^/]+)(/.*)", notify.url).groups()
-        was = recorded.text("get-source.request.txt")
-        was = re.sub("GET [^ ]+", f"GET {path}", re.sub("Host: [^\r]+", f"Host: {host}", was))
-        return http1(self.node.service, was.encode())
+        return http1(self.node.service, get_request("get-source.request.txt", host, path))
 
     def post(self, name, task, body, boundary=None):
         """The recorded headers of /transcodeResults around what is sent here."""
@@ -396,7 +393,7 @@ def test_worker_gets_a_segment_and_answers(apart, worker, media, segment, notify
         assert_result_like(result, segment, apart, token)
         _, was = recorded.parts(recorded.raw(f"{results}.request-body-cut.bin"), cut=True)
         assert [s.pixels for s in result.data.segments] == [int(dict(h)["Pixels"]) for h, _ in was]
-        assert [http1(apart.service, get_request(s.url, segment == "segment-mp4"))[1]
+        assert [http1(apart.service, rendition_request(s.url))[1]
                 for s in result.data.segments] == [b"one" * 100, b"two" * 100]
 
 

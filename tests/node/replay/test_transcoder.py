@@ -7,19 +7,18 @@ import pytest
 from leatnet import SLOW, Node, count_frames, probe, wait_for
 from peers import pb
 from replay import recorded
-from replay.server import Orchestrator
+from replay.likeness import answer_head, assert_get_like, assert_headers_like
+from replay.server import Orchestrator, Recording
 
 SECRET = "matrix-secret"
-SOURCE_HEAD = "get-source.response-head.txt"
+SOURCE_PIXELS = 60 * 320 * 180
 
 
 def orchestrator(folder, media):
     """Serves the source in the recorded form and takes results as the reference does."""
     def source(exchange):
         body = media.mp4 if "mp4" in exchange.path else media.ts
-        head = recorded.text(SOURCE_HEAD).split("\r\n\r\n")[0].split("\r\n")
-        exchange.answer([re.sub("^Content-Length: .*", f"Content-Length: {len(body)}", r)
-                         for r in head], body)
+        exchange.answer(answer_head("get-source.response-head.txt", len(body)), body)
 
     def results(exchange):
         exchange.answer(recorded.headers("transcode-results.response-headers.txt"),
@@ -69,22 +68,6 @@ def notify(exchange, m):
     exchange.data(recorded.wrap(m.SerializeToString()))
 
 
-def assert_headers_like(got, name, **own):
-    """The recorded fields: same names, same values but those that belong to the day. Their
-    order is Go's map order and differs between recordings."""
-    want = dict(recorded.headers(name))
-    want.update(own)
-    ours = dict(got)
-    assert len(ours) == len(got)
-    # Go's defaults: leat asks for no compression and has no name to tell. It says the length of
-    # a gRPC request, as of any other; Go does not.
-    for go in ("accept-encoding", "user-agent"):
-        want.pop(go, None), ours.pop(go, None)
-    if "content-length" not in want:
-        ours.pop("content-length", None)
-    assert ours == want
-
-
 def test_registration(worker):
     o, registered = worker
     assert registered.alpn == "h2"
@@ -121,7 +104,9 @@ def test_segment(worker, media, name, results):
     task = recorded.message("NotifySegment", f"{name}.pb").task_id + 100
     m = notification(o, name, task)
     notify(registered, m)
-    assert_source_asked(o, o.wait("/stream/"), m)
+    asked = o.wait("/stream/")
+    assert f"{o.uri}{asked.path}" == m.url
+    assert_get_like(asked, "get-source.request.txt", o.service)
     posted = o.wait("/transcodeResults")
     boundary, got = recorded.parts(posted.body)
     was_boundary, was = recorded.parts(recorded.raw(f"{results}.request-body-cut.bin"), cut=True)
@@ -131,7 +116,7 @@ def test_segment(worker, media, name, results):
         posted.headers, f"{results}.request-headers.txt", taskid=str(task),
         **{":authority": o.service, "content-length": str(len(posted.body)),
            "content-type": f"multipart/mixed; boundary={boundary}",
-           "pixels": str(decoded_pixels(media, m))})
+           "pixels": str(SOURCE_PIXELS)})
     profiles = m.seg_data.full_profiles or m.seg_data.full_profiles2 or m.seg_data.full_profiles3
     assert len(got) == len(was) == len(profiles)
     for (rows, body), (was_rows, _), profile in zip(got, was, profiles):
@@ -143,28 +128,6 @@ def test_segment(worker, media, name, results):
         assert dict(rows)["Pixels"] == str(pixels)
         if not m.seg_data.HasField("segment_parameters"):
             assert dict(rows)["Pixels"] == dict(was_rows)["Pixels"]
-
-
-def assert_source_asked(o, asked, m):
-    assert asked.alpn is None  # downloads offer no ALPN
-    url = urlparse(m.url)
-    want = recorded.text("get-source.request.txt")
-    want = re.sub("GET [^ ]+", f"GET {url.path}{'?' + url.query if url.query else ''}", want)
-    want = re.sub("Host: [^\r]+", f"Host: {o.service}", want)
-    assert http1_fields(asked.head) == http1_fields(want.encode())
-
-
-def http1_fields(head):
-    first, *rows = head.decode().strip().split("\r\n")
-    fields = {k.lower(): v for k, v in (r.split(": ", 1) for r in rows)}
-    for go in ("user-agent", "accept-encoding"):
-        fields.pop(go, None)
-    return first, fields
-
-
-def decoded_pixels(media, m):
-    frames = 60
-    return frames * 320 * 180
 
 
 def test_garbage_is_answered_with_the_recorded_error(network, media, tmp_path):
@@ -191,6 +154,19 @@ def test_teardown(network, media, tmp_path):
         notify(registered, recorded.message("NotifySegment", "notify-teardown.pb"))
         wait_for(lambda: t.status()["streams"] == 0, 5)
         assert len(o.seen) == came
+
+
+def test_recorded_connection(network, media, tmp_path):
+    """What the reference sent on the registration's connection, frame by frame."""
+    names = [f"register-transcoder.notify-{i}" for i in range(3)]
+    with orchestrator(tmp_path, media) as o:
+        own = [notification(o, name, i) for i, name in enumerate(names)]
+        with Recording(tmp_path, "register-transcoder.h2.s2c.bin", own) as r:
+            # Sources come from o; results go where the worker registered, which plays a recording.
+            transcoder(network, r)
+            was = recorded.message("RegisterRequest", "register-transcoder.request.pb")
+            assert pb.RegisterRequest.FromString(r.requests.get(timeout=10)).secret == was.secret
+            assert {o.uri + o.wait("/stream/").path for _ in own} == {m.url for m in own}
 
 
 def test_wrong_secret_ends_the_process(network, media, tmp_path):
