@@ -5,12 +5,13 @@ import re
 
 import pytest
 
-from leatnet import count_frames, probe, wait_for
+from leatnet import Node, count_frames, free_port, probe, wait_for
 from peers import keccak, pb
 from replay import recorded
 from replay.client import Link, http1
 from replay.likeness import get_request
 from replay.recorded import DATA, SETTINGS
+from replay.server import Recording
 
 SECRET = "matrix-secret"
 SEGMENTS = ["segment", "segment-slice", "segment-full", "segment-mp4", "segment-rtmp"]
@@ -120,6 +121,17 @@ def test_ping(combined, in_step):
         answer = play(link, "ping.h2.c2s.bin", in_step)
     assert_answered_like(answer, "ping.response-headers.txt")
     assert recorded.unwrap(answer.body) == b""
+
+
+def test_ping_of_itself_is_answered_with_the_recorded_frames(network, tmp_path):
+    """The self-check after the start, with the reference at the service address."""
+    with Recording(tmp_path, "ping.h2.s2c.bin", [pb.PingPong()]) as r:
+        o = network.add(Node(tmp_path, "orchestrator", ["-transcoder", "-serviceAddr", r.service,
+                                                        "-httpAddr", f"127.0.0.1:{free_port()}"]))
+        asked = pb.PingPong.FromString(r.requests.get(timeout=20))
+        assert len(asked.value) == len(recorded.message("PingPong", "ping.request.pb").value)
+        o.wait_ready()
+        assert "cannot reach" not in o.log
 
 
 def test_connection_goes_on_with_the_next_request(gateway):

@@ -132,7 +132,7 @@ def test_segment(worker, media, name, results):
 
 def test_garbage_is_answered_with_the_recorded_error(network, media, tmp_path):
     with orchestrator(tmp_path, media._replace(ts=b"no media at all" * 99)) as o:
-        transcoder(network, o)
+        t = transcoder(network, o)
         registered = o.wait("/net.Transcoder/RegisterTranscoder")
         notify(registered, notification(o, "register-transcoder.notify-0", 0))
         posted = o.wait("/transcodeResults")
@@ -140,6 +140,7 @@ def test_garbage_is_answered_with_the_recorded_error(network, media, tmp_path):
         assert_headers_like(posted.headers, "transcode-results-error.request-headers.txt",
                             **{":authority": o.service})
         assert posted.body == text
+        wait_for(lambda: not t.status()["running"], 5)
 
 
 def test_teardown(network, media, tmp_path):
@@ -162,11 +163,12 @@ def test_recorded_connection(network, media, tmp_path):
     with orchestrator(tmp_path, media) as o:
         own = [notification(o, name, i) for i, name in enumerate(names)]
         with Recording(tmp_path, "register-transcoder.h2.s2c.bin", own) as r:
-            # Sources come from o; results go where the worker registered, which plays a recording.
-            transcoder(network, r)
+            # Sources come from o; results go where the worker registered, which takes none.
+            t = transcoder(network, r)
             was = recorded.message("RegisterRequest", "register-transcoder.request.pb")
             assert pb.RegisterRequest.FromString(r.requests.get(timeout=10)).secret == was.secret
             assert {o.uri + o.wait("/stream/").path for _ in own} == {m.url for m in own}
+            t.kill()
 
 
 def test_wrong_secret_ends_the_process(network, media, tmp_path):
@@ -192,7 +194,7 @@ def test_broken_stream_makes_it_register_again(network, media, tmp_path):
         again = o.wait("/net.Transcoder/RegisterTranscoder", 5)
         notify(again, notification(o, "register-transcoder.notify-0", 7))
         assert dict(o.wait("/transcodeResults").headers)["taskid"] == "7"
-        assert t.running()
+        wait_for(lambda: not t.status()["running"], 5)
 
 
 def test_frozen_orchestrator_is_noticed(frozen):
