@@ -98,7 +98,7 @@ const char *local_worker_trouble(const struct local_worker *w)
     return w->trouble;
 }
 
-/* State T of proc(5): SIGSTOP, or a debugger. */
+/* State T of proc(5): SIGSTOP. A debugger's stop is t. */
 static bool is_stopped(int pid)
 {
     char path[64], line[512] = "";
@@ -112,7 +112,7 @@ static bool is_stopped(int pid)
     (void)!fgets(line, sizeof(line), f); /* nothing read: an empty line, not stopped */
     fclose(f);
     state = strrchr(line, ')'); /* the name before it may hold anything */
-    return state && (state[1] == ' ') && (state[2] == 'T' || state[2] == 't');
+    return state && state[1] == ' ' && state[2] == 'T';
 }
 
 void local_worker_is_silent(struct local_worker *w, bool dead)

@@ -26,6 +26,7 @@ struct session {
     char *manifest_id;
     char peer[64];        /* address without the port */
     int64_t expiration_s; /* of its token */
+    bool begun;           /* a whole segment came: worth a line of log */
     bool retired;         /* replaced: has no place, only results */
     size_t uploads;       /* held by so many */
     struct list waiting;  /* of struct work; the first runs while task is set */
@@ -162,8 +163,6 @@ static struct session *session_new(struct orchestrator *o, const struct auth_tok
     s->since_ms = clock_wall_ms();
     s->idle = timer_new(o->loop, on_idle, s);
     map_put(o->sessions, slice_str(s->id), s);
-    log_info(&s->log, "begun by gateway %s, %" PRId64 " of %" PRId64 " sessions", peer,
-             sessions_live(o), sessions_limit(o));
     tell_metrics(o);
     return s;
 }
@@ -255,8 +254,9 @@ void session_end(struct session *s, const char *why)
 {
     struct orchestrator *o = s->o;
 
-    log_info(&s->log, "ended (%s) after %" PRId64 " segments and %" PRId64 " failures", why,
-             s->segments, s->failures);
+    if (s->begun)
+        log_info(&s->log, "ended (%s) after %" PRId64 " segments and %" PRId64 " failures", why,
+                 s->segments, s->failures);
     map_remove(o->sessions, slice_str(s->id));
     answer_waiting(s);
     pool_end_session(o->pool, s->id);
@@ -353,6 +353,10 @@ bool session_put(struct session *s, struct work *w)
         metric_segment_failed("OrchestratorBusy");
         return false;
     }
+    if (!s->begun)
+        log_info(&s->log, "begun by gateway %s, %" PRId64 " of %" PRId64 " sessions", s->peer,
+                 sessions_live(s->o), sessions_limit(s->o));
+    s->begun = true;
     list_push(&s->waiting, &w->node);
     wait_idle(s);
     run_next_soon(s);

@@ -15,7 +15,7 @@ enum {
     OVERDUE_FACTOR = 3,       /* times the usual */
     SPARE_SHARE = 8,          /* of the running tasks one in so many may have two workers
                                  that both answer: more would double an overload */
-    FULL_WAIT_MS = 1000,      /* all workers are full: one may get room */
+    FULL_WAIT_MS = 2000,      /* all workers are full: one may get room */
     RETRY_MIN_MS = 500,       /* a second try needs as much of the deadline */
     RENDITION_MIN_BYTES = 25, /* less is no rendition (video.md 4.5) */
     MAX_ATTEMPTS = 4096       /* never answered ones are forgotten above this */
