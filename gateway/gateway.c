@@ -69,9 +69,7 @@ static void on_candidates_change(void *arg)
 
 static void on_store_open(const struct err *err, void *arg)
 {
-    struct gateway *g = arg;
-
-    store_expire(g->store, SPACE_NUMBERS, NUMBERS_KEPT_DAYS);
+    (void)arg;
     if (err)
         log_peer(NULL, "stream numbers will not survive a restart: %s", err->text);
 }
@@ -110,6 +108,7 @@ struct gateway *gateway_start(struct loop *l, const struct gateway_conf *conf, s
     g->client = http_client_new(l);
     g->web = web_new(l);
     g->store = store_open(l, conf->data_dir, on_store_open, g);
+    store_expire(g->store, SPACE_NUMBERS, NUMBERS_KEPT_DAYS);
     g->candidates = candidates_new(l, g->web, conf->orch_uris, conf->orch_webhook_url,
                                    on_candidates_change, g);
     return g;
