@@ -102,6 +102,16 @@ static void answer_status(struct page *p, struct http_exchange *x)
     buf_cleanup(&json);
 }
 
+/* On the admin port the page has to fetch the streams from the media port; only we know which
+ * of the two it came by. */
+static void answer_door(struct http_exchange *x, bool is_admin)
+{
+    http_set_header(x, "cache-control", "no-store");
+    http_answer(x, 200, "text/javascript; charset=utf-8",
+                is_admin ? SLICE_LIT("export const atAdminDoor = true;\n")
+                         : SLICE_LIT("export const atAdminDoor = false;\n"));
+}
+
 static bool is_get(struct http_exchange *x)
 {
     struct slice method = http_request(x)->method;
@@ -109,7 +119,7 @@ static bool is_get(struct http_exchange *x)
     return slice_eq_str(method, "GET") || slice_eq_str(method, "HEAD");
 }
 
-static void handle(struct page *p, struct http_exchange *x, bool dashboard)
+static void handle(struct page *p, struct http_exchange *x, bool dashboard, bool is_admin)
 {
     struct slice path = http_request(x)->path;
 
@@ -121,6 +131,8 @@ static void handle(struct page *p, struct http_exchange *x, bool dashboard)
         answer_status(p, x);
     else if (slice_has_prefix(path, "/play/") && path.n > 6)
         answer_asset(x, SLICE_LIT("play.html"));
+    else if (slice_eq_str(path, "/assets/door.js"))
+        answer_door(x, is_admin);
     else if (slice_has_prefix(path, "/assets/"))
         answer_asset(x, slice_skip(path, strlen("/assets/")));
     else
@@ -131,10 +143,10 @@ void page_handle(struct http_exchange *x, void *arg)
 {
     struct page *p = arg;
 
-    handle(p, x, p->conf.dashboard_for_all);
+    handle(p, x, p->conf.dashboard_for_all, false);
 }
 
 void page_handle_admin(struct http_exchange *x, struct page *p)
 {
-    handle(p, x, true);
+    handle(p, x, true, true);
 }
