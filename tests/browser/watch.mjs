@@ -1,14 +1,17 @@
 // Plays a page in headless Chromium as a person would and reports, as JSON, what was seen:
 //   node watch.mjs '{"url": ..., "steps": [{"watch": 20}, {"quality": 1}, {"shot": "a.png"}]}'
-// Frame numbers are read back from the blocks along the top of leat's test picture
-// (codec/program/picture_draw.h).
+// Says "playing" on standard error when the first picture is there. Frame numbers are read back
+// from the blocks along the top of leat's test picture (codec/program/picture_draw.h).
 import { createRequire } from "node:module";
 const require = createRequire(new URL("../../package.json", import.meta.url));
 const { chromium } = require("playwright-core");
 
+const PATIENCE_MS = 60_000; // the machine may be busy
 const ARGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--mute-audio",
   "--disable-background-networking", "--disable-component-update", "--disable-sync",
   "--autoplay-policy=no-user-gesture-required"];
+const DESKTOP = { viewport: { width: 1280, height: 900 } };
+const PHONE = { viewport: { width: 390, height: 844 }, isMobile: true, hasTouch: true, deviceScaleFactor: 2 };
 
 // Runs in the page: reads each shown frame's number, and what the player suffers.
 function install() {
@@ -30,10 +33,16 @@ function install() {
     return bytes[0] << 16 | bytes[1] << 8 | bytes[2];
   }
 
+  // Seconds of stream after this one that the browser has already.
+  function inHand(time) {
+    const ends = Array.from({ length: video.buffered.length }, (_, i) => video.buffered.end(i));
+    return Math.max(0, ends.find((end) => end > time) - time || 0);
+  }
+
   function onFrame(now, frame) {
     const n = number();
     if (n === null) seen.unread++;
-    else seen.frames.push([n, now, frame.mediaTime, video.videoHeight]);
+    else seen.frames.push([n, now, frame.mediaTime, video.videoHeight, inHand(frame.mediaTime)]);
     video.requestVideoFrameCallback(onFrame);
   }
 
@@ -46,42 +55,52 @@ function install() {
   }, 50);
 }
 
-async function run(page, step) {
-  if (step.watch) await page.waitForTimeout(step.watch * 1000);
-  if (step.wait) await page.waitForFunction(step.wait, null, { timeout: 30000 });
-  if (step.quality !== undefined) await page.selectOption("#quality", { index: step.quality });
-  if (step.click) await page.click(step.click);
-  if (step.viewport) await page.setViewportSize(step.viewport);
-  if (step.shot) await page.screenshot({ path: step.shot, fullPage: true });
-  if (step.eval) return page.evaluate(step.eval);
-  // "mark" splits the report: what was seen until here.
-  if (step.mark) return page.evaluate(() => {
-    const part = window.seen;
-    window.seen = Object.assign(part, {});
-    const copy = JSON.parse(JSON.stringify(part));
-    part.frames.length = part.stalls.length = part.errors.length = part.unread = 0;
-    return copy;
-  });
-  return null;
+// What was seen until here; the next part begins.
+function cut() {
+  const part = JSON.parse(JSON.stringify(window.seen));
+  for (const list of ["frames", "stalls", "errors"]) window.seen[list].length = 0;
+  window.seen.unread = 0;
+  return part;
 }
 
+// Not page.waitForFunction(): it evaluates inside the page, whose policy forbids that.
+async function until(page, what) {
+  const end = Date.now() + PATIENCE_MS;
+  while (!await page.evaluate(what)) {
+    if (Date.now() > end) throw new Error(`waited in vain for ${what}; the page shows: ${await page.innerText("body")}`);
+    await page.waitForTimeout(50);
+  }
+}
+
+const does = {
+  watch: (page, seconds) => page.waitForTimeout(seconds * 1000),
+  wait: until,
+  quality: async (page, index) => { await page.selectOption("#quality", { index }); },
+  click: (page, what) => page.click(what, { timeout: PATIENCE_MS }),
+  go: async (page, url) => { await page.goto(url); },
+  shot: async (page, path) => { await page.screenshot({ path, fullPage: true }); },
+  eval: (page, what) => page.evaluate(what),
+  mark: (page) => page.evaluate(cut),
+};
+
 const plan = JSON.parse(process.argv[2]);
-const browser = await chromium.launch({ executablePath: "/usr/bin/chromium", args: ARGS });
-const context = await browser.newContext({ viewport: plan.viewport || { width: 1280, height: 900 },
+const browser = await chromium.launch({ executablePath: "/usr/bin/chromium", args: ARGS, timeout: PATIENCE_MS });
+const context = await browser.newContext({ ...(plan.phone ? PHONE : DESKTOP),
   permissions: ["clipboard-read", "clipboard-write"] });
 const page = await context.newPage();
-const complaints = [];
+const complaints = [], strangers = [], results = [];
 page.on("pageerror", (e) => complaints.push(e.message));
 page.on("console", (m) => { if (m.type() === "error") complaints.push(m.text()); });
-const answer = await page.goto(plan.url);
-const results = [];
-if (!plan.bare) {
-  await page.waitForFunction(() => document.getElementById("video").readyState >= 3, null, { timeout: 40000 });
-  await page.evaluate(install);
-}
-for (const step of plan.steps || []) {
-  const result = await run(page, step);
-  if (result !== null && result !== undefined) results.push(result);
+page.on("request", (r) => { if (!/^(http:\/\/127\.|blob:|data:)/.test(r.url())) strangers.push(r.url()); });
+await page.goto(plan.url, { timeout: PATIENCE_MS });
+await until(page, "document.getElementById('video').currentTime > 0");
+await page.evaluate(install);
+console.error("playing");
+for (const step of plan.steps) {
+  for (const [verb, object] of Object.entries(step)) {
+    const result = await does[verb](page, object);
+    if (result !== null && result !== undefined) results.push(result);
+  }
 }
 await browser.close();
-console.log(JSON.stringify({ status: answer.status(), results, complaints }));
+console.log(JSON.stringify({ results, complaints, strangers }));
