@@ -153,8 +153,9 @@ static enum rc encode(struct picture_out *o, struct stream *s, struct err *err)
             break;
         o->packet->stream_index = s->track->index;
         av_packet_rescale_ts(o->packet, s->encoder->time_base, s->track->time_base);
-        if (av_interleaved_write_frame(o->fmt, o->packet) < 0 || o->fmt->pb->error < 0)
+        if (av_write_frame(o->fmt, o->packet) < 0 || o->fmt->pb->error < 0)
             return err_set(err, RC_CLOSED, "nobody reads the test picture any more");
+        av_packet_unref(o->packet);
     }
     return av_err(err, RC_INTERNAL, r, "test picture");
 }
@@ -176,9 +177,10 @@ static enum rc send_tone(struct picture_out *o, struct err *err)
 
     if (r < 0)
         return av_err(err, RC_LIMIT, r, "test picture");
+    /* The encoder dates its first packet earlier by its padding: so that is 0, as the video. */
+    f->pts = o->samples + o->audio.encoder->initial_padding;
     for (int i = 0; i < f->nb_samples; i++)
-        ((float *)f->data[0])[i] = tone(o->samples + i);
-    f->pts = o->samples;
+        ((float *)f->data[0])[i] = tone(f->pts + i);
     o->samples += f->nb_samples;
     return encode(o, &o->audio, err);
 }

@@ -104,8 +104,12 @@ static enum rc prepare_renditions(struct transcoder *t, const struct msg_job *jo
     return RC_OK;
 }
 
-static bool wants_mp4(const struct msg_job *job)
+/* MP4 holds frames of audio, and a clip cuts between them; else audio may stay as it is
+ * packed. */
+static bool needs_audio_frames(const struct msg_job *job)
 {
+    if (job->clip_from_ms || job->clip_to_ms)
+        return true;
     for (size_t i = 0; i < job->n_profiles; i++)
         if (job->profiles[i].container == CONTAINER_MP4)
             return true;
@@ -290,7 +294,7 @@ static enum rc transcode(struct run *run, const struct msg_job *job, struct slic
     enum rc rc = prepare_renditions(run->t, job, err);
 
     if (rc == RC_OK)
-        rc = input_open(&run->input, segment, wants_mp4(job), err);
+        rc = input_open(&run->input, segment, needs_audio_frames(job), err);
     if (rc == RC_OK)
         rc = measure(run, job, segment.n, err);
     if (rc == RC_OK)

@@ -2,14 +2,14 @@
 
 Helper of test_codec*.py; uses ffmpeg and ffprobe as the oracle.
 """
-import array
+
 import json
 import os
 import pathlib
-import signal
 import socket
 import struct
 import subprocess
+import tempfile
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = pathlib.Path(os.environ.get("LEAT_BUILD", ROOT / "build"))
@@ -201,3 +201,82 @@ def frame_times(media, tb=90000):
     found = probe(media, "-show_frames", "-select_streams", "v",
                   "-show_entries", "frame=pts,pict_type,key_frame")["frames"]
     return [f["pts"] for f in found]
+
+
+def cut_segments(*source, seconds=2, fps=30, video=(), audio=True):
+    """TS segments of so many seconds, cut where a gateway would: at key frames."""
+    gop = str(round(seconds * fps))
+    with tempfile.TemporaryDirectory() as folder:
+        ffmpeg(*source, "-c:v", "libx264", "-preset", "veryfast", "-g", gop, "-keyint_min", gop,
+               "-sc_threshold", "0", *video, *(["-c:a", "aac"] if audio else ["-an"]),
+               "-f", "segment", "-segment_time", str(seconds), "-segment_format", "mpegts",
+               f"{folder}/%04d.ts")
+        return [p.read_bytes() for p in sorted(pathlib.Path(folder).glob("*.ts"))]
+
+
+def one_segment(*source, **how):
+    found = cut_segments(*source, **how)
+    assert len(found) == 1
+    return found[0]
+
+
+def pattern(size="640x360", fps="30", seconds="2"):
+    return ["-f", "lavfi", "-i", f"testsrc2=size={size}:rate={fps}:duration={seconds}"]
+
+
+TONE = ["-f", "lavfi", "-i", "sine=frequency=440:sample_rate=48000", "-shortest"]
+
+# ---- frame numbers that leat-codec picture drew (codec/program/picture_draw.h) ----
+
+BLOCKS, START_PATTERN = 40, 0xb2
+
+
+def picture(*options):
+    """Starts the test picture; finish with picture_bytes."""
+    return subprocess.Popen([program(), "picture", *options], stdout=subprocess.PIPE)
+
+
+def picture_bytes(process):
+    data = process.communicate(timeout=120)[0]
+    assert process.returncode == 0
+    return data
+
+
+def frame_number(luma, width):
+    bits = 0
+    for i in range(BLOCKS):
+        x, y = (2 * i + 1) * width // (2 * BLOCKS), width // (2 * BLOCKS)
+        bits = bits << 1 | (luma[y * width + x] > 128)
+    number, check = bits >> 8 & 0xffffff, bits & 0xff
+    assert bits >> 32 == START_PATTERN, f"no start pattern in {bits:010x}"
+    assert check == (number ^ number >> 8 ^ number >> 16) & 0xff, f"bad check in {bits:010x}"
+    return number
+
+
+def frame_numbers(media):
+    """The number burned into each picture that decodes."""
+    width, height = [(s["width"], s["height"]) for s in streams(media)
+                     if s["codec_type"] == "video"][0]
+    raw = ffmpeg("-i", "-", "-map", "0:v", "-fps_mode", "passthrough", "-pix_fmt", "gray",
+                 "-f", "rawvideo", "-", data=media)
+    size = width * height
+    return [frame_number(raw[at:at + size], width) for at in range(0, len(raw), size)]
+
+
+# ---- bitrate ----
+
+def video_bits(media):
+    return [(p["pts"], 8 * int(p["size"])) for p in packets(media)]
+
+
+def underflows(frames, rate, start=1.0):
+    """How often a decoder's buffer of one second runs dry; frames: (time, bits)."""
+    fill, last, dry = rate * start, None, 0
+    for time, bits in frames:
+        if last is not None:
+            fill = min(rate, fill + rate * (time - last) / 90000)
+        fill -= bits
+        last = time
+        if fill < 0:
+            dry, fill = dry + 1, 0
+    return dry
