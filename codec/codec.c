@@ -327,14 +327,16 @@ static void take_output(struct job *j, const struct codec_output *out)
     r->rc = RC_OK;
 }
 
-/* A child that ran out of memory ends itself; if it had worked before, what it had gathered
- * may be the reason, and a fresh one is worth a try. */
-static void job_out_of_memory(struct job *j, struct process_of_session *p, const char *text)
+/* A child that ran out of memory, or met a defect of its own, ends itself. If it had worked
+ * before, what it had gathered may be the reason, and a fresh one is worth a try. */
+static void job_broke_child(struct job *j, struct process_of_session *p, const struct msg_done *m)
 {
     struct err err;
-
-    err_set(&err, RC_LIMIT, "%s (limit %zu MiB)", text, p->codec->memory_limit_bytes >> 20);
     bool may_retry = p->jobs > 0;
+
+    err_set(&err, m->rc, "%s%s%s", m->text, m->detail[0] ? ": " : "", m->detail);
+    if (m->rc == RC_LIMIT)
+        err_wrap(&err, m->rc, "limit of %zu MiB", p->codec->memory_limit_bytes >> 20);
     process_give_up(p, true);
     job_attempt_failed(j, &err, may_retry);
 }
@@ -347,8 +349,8 @@ static void on_done(const struct msg_done *m, const struct codec_output *out, vo
 
     assert(j && j->attempts > 0);
     j->result.decoded_pixels = m->decoded_pixels;
-    if (m->rc == RC_LIMIT) {
-        job_out_of_memory(j, p, m->text);
+    if (m->rc == RC_LIMIT || m->rc == RC_INTERNAL) {
+        job_broke_child(j, p, m);
         return;
     }
     p->jobs++;

@@ -1,5 +1,6 @@
 #include "codec/program/decoder.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "codec/program/av_err.h"
@@ -37,6 +38,15 @@ void decoder_cleanup(struct decoder *d)
     avcodec_free_context(&d->ctx);
 }
 
+bool decoder_has_memory(const struct decoder *d)
+{
+    size_t picture = (size_t)d->ctx->coded_width * (size_t)d->ctx->coded_height * 2;
+    void *volatile probe = malloc(2 * picture + 1); /* volatile: else it is optimised away */
+
+    free(probe);
+    return probe != NULL;
+}
+
 static enum rc receive(struct decoder *d, AVFrame *scratch, decoder_on_frame on_frame, void *arg,
                        struct err *err)
 {
@@ -61,10 +71,10 @@ enum rc decoder_decode(struct decoder *d, const AVPacket *pkt, AVFrame *scratch,
 {
     int r = avcodec_send_packet(d->ctx, pkt);
 
-    if (r == AVERROR(ENOMEM))
-        return av_err(err, RC_LIMIT, r, "decoding");
     enum rc rc = receive(d, scratch, on_frame, arg, err);
     if (!pkt)
         avcodec_flush_buffers(d->ctx);
+    if (rc == RC_OK && r == AVERROR(ENOMEM))
+        rc = av_err(err, RC_LIMIT, r, "decoding");
     return rc;
 }

@@ -21,6 +21,10 @@ MUST_CHECK enum rc decoder_prepare(struct decoder *d, const AVCodecParameters *f
                                    struct err *err);
 void decoder_cleanup(struct decoder *d);
 
+/* Is there memory for a few more pictures of the stream? Where there is none, FFmpeg drops
+ * pictures as if they were damaged, and goes on. */
+bool decoder_has_memory(const struct decoder *d);
+
 /* Decodes the packet (NULL: the segment's end, gives what is left) and calls on_frame for
  * each frame; the frame is the callback's to ref. Damaged packets are skipped: only memory
  * that ran out and the callback's own failure are errors. */

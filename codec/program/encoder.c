@@ -183,7 +183,7 @@ enum rc encoder_encode(struct encoder *e, AVFrame *frame, int64_t time_90k, AVPa
     if (r >= 0)
         r = avcodec_receive_packet(e->ctx, out);
     if (r < 0)
-        return av_err(err, RC_INTERNAL, r, "encoding");
+        return av_err(err, r == AVERROR_EXTERNAL ? RC_LIMIT : RC_INTERNAL, r, "encoding");
     assert(out->pts == e->clock && out->dts == e->clock); /* zero latency, no B-frames */
     out->pts = out->dts = time_90k;
     return RC_OK;

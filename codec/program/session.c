@@ -81,8 +81,8 @@ static void do_job(struct session *s, const struct msg_job *job)
     }
     free(bytes);
     send_done(s, rc, decoded_pixels, &err);
-    if (rc == RC_LIMIT)
-        leave(SESSION_EXIT_MEMORY); /* whatever is left of the memory is not worth keeping */
+    if (rc == RC_LIMIT || rc == RC_INTERNAL)
+        leave(SESSION_EXIT_BROKEN); /* what such a failure leaves behind is not worth keeping */
 }
 
 static void next_job(struct session *s)

@@ -5,7 +5,7 @@
 
 #include "base/base.h"
 
-enum { SESSION_EXIT_PROTOCOL = 2, SESSION_EXIT_MEMORY = 3 };
+enum { SESSION_EXIT_PROTOCOL = 2, SESSION_EXIT_BROKEN = 3 };
 
 NORETURN void session_serve(int fd);
 

@@ -26,6 +26,8 @@ struct run {
     int64_t shift;          /* taken off each time */
     int64_t last_time;      /* of the frame before, INT64_MIN before the first */
     bool started;
+    size_t frames; /* in the segment, by its packets */
+    size_t decoded_frames;
     int64_t decoded_pixels;
 };
 
@@ -174,6 +176,7 @@ static enum rc measure(struct run *run, const struct msg_job *job, size_t bytes,
         rc = err_set(err, RC_BAD_INPUT, "No keyframes in input: %zu frames, none is a key frame",
                      n);
     if (rc == RC_OK) {
+        run->frames = n;
         set_clip(run, job, all.first);
         n = keep_clipped(run, times, n);
         run->cadence = cadence_measure(times, n,
@@ -249,6 +252,7 @@ static enum rc on_frame(AVFrame *frame, void *arg, struct err *err)
     int64_t time = frame_time(run, frame);
     enum rc rc = RC_OK;
 
+    run->decoded_frames++;
     run->decoded_pixels += (int64_t)frame->width * frame->height;
     if (time < run->from || time > run->to)
         return RC_OK;
@@ -303,9 +307,11 @@ static enum rc transcode(struct run *run, const struct msg_job *job, struct slic
         return rc;
     clip_audio(run);
     rc = decode_all(run, err);
+    if (rc == RC_OK && run->decoded_frames < run->frames && !decoder_has_memory(&run->t->decoder))
+        rc = av_err(err, RC_LIMIT, AVERROR(ENOMEM), "decoding");
     if (rc == RC_OK && !run->started)
         rc = err_set(err, RC_BAD_INPUT, "TranscoderInvalidVideo: none of %zu frames decodes",
-                     run->cadence.frames);
+                     run->frames);
     return rc;
 }
 
