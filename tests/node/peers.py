@@ -6,6 +6,7 @@ import http.client
 import importlib
 import queue
 import re
+import select
 import socket
 import ssl
 import struct
@@ -59,6 +60,42 @@ def _keccak(data):
             state[i] ^= word
         _nettle.nettle_sha3_permute(ctypes.byref(state))
     return bytes(state)[:32]
+
+
+# --- sockets ---
+
+class SharedSocket:
+    """One thread may read while another writes: OpenSSL's connections do not bear that by
+    themselves, so both happen under one lock, and waiting outside it."""
+
+    def __init__(self, s):
+        s.setblocking(False)
+        self.raw, self.lock = s, threading.Lock()
+
+    def _try(self, what, *args):
+        with self.lock:
+            try:
+                return what(*args)
+            except (ssl.SSLWantReadError, ssl.SSLWantWriteError, BlockingIOError):
+                return None
+
+    def recv(self, most):
+        while (data := self._try(self.raw.recv, most)) is None:
+            select.select([self.raw], [], [], 1)
+        return data
+
+    def sendall(self, data):
+        while data:
+            n = self._try(self.raw.send, data)
+            if n is None:
+                select.select([], [self.raw], [], 1)
+            data = data[n or 0:]
+
+    def shutdown(self, how):
+        self.raw.shutdown(how)
+
+    def close(self):
+        self.raw.close()
 
 
 # --- HTTP/2 ---
@@ -144,7 +181,7 @@ class H2:
             context.set_alpn_protocols(["h2"])
             self.socket = context.wrap_socket(self.socket)
             assert self.socket.selected_alpn_protocol() == "h2"
-        self.socket.settimeout(None)
+        self.socket = SharedSocket(self.socket)
         self.h2 = h2.connection.H2Connection(
             h2.config.H2Configuration(header_encoding="utf-8"))
         self.lock, self.window = threading.RLock(), threading.Condition()
@@ -176,8 +213,8 @@ class H2:
                     for event in self.h2.receive_data(data):
                         self._on_event(event)
                     self.flush()
-        except (OSError, h2.exceptions.ProtocolError):
-            pass
+        except (OSError, ValueError, h2.exceptions.ProtocolError):
+            pass    # the connection is gone, or was closed here
         self.closed = True
         for s in list(self.streams.values()):
             s.events.put(("reset", "connection closed"))
@@ -451,11 +488,11 @@ class OrchestratorPeer:
         self.connections.append(s)
         try:
             if s.selected_alpn_protocol() == "h2":
-                Http2Server(self, s).run()
+                Http2Server(self, SharedSocket(s)).run()
             else:
                 self._serve_http1(s)
-        except (OSError, h2.exceptions.ProtocolError):
-            pass
+        except (OSError, ValueError, h2.exceptions.ProtocolError):
+            pass    # the worker is gone, or the test is over
         finally:
             s.close()
 
