@@ -19,6 +19,8 @@ struct job *job_new(const struct job_conf *conf)
     log_tag_child(&j->log, conf->log, "segment=%lld", (long long)conf->segment->seq);
     j->deadline = timer_new(conf->loop, on_deadline, j);
     j->overdue = timer_new(conf->loop, on_overdue, j);
+    /* From now, not from job_start: what waits too long for its turn is of no use any more. */
+    timer_start(j->deadline, conf->deadline_ms);
     return j;
 }
 
@@ -220,7 +222,7 @@ static void on_overdue(void *arg)
     struct attempt *slow = j->attempts[0] ? j->attempts[0] : j->attempts[1];
     char sentence[ERR_TEXT_MAX];
 
-    if (attempts_running(j) != 1)
+    if (attempts_running(j) != 1 || !routing_take_hedge(j->conf.routing))
         return;
     snprintf(sentence, sizeof(sentence), "orchestrator %.300s is overdue after %lld ms",
              attempt_session(slow)->uri, (long long)attempt_age_ms(slow));
@@ -233,7 +235,6 @@ void job_start(struct job *j)
 {
     j->state = JOB_WAITING;
     j->started_ms = clock_mono_ms();
-    timer_start(j->deadline, j->conf.deadline_ms);
     send_somewhere(j);
 }
 

@@ -32,7 +32,7 @@ struct job_conf {
     size_t n_profiles;
     const struct caps *need;
     int max_attempts;
-    int deadline_ms; /* from job_start */
+    int deadline_ms; /* from job_new */
     bool impatient;  /* nobody can be asked: give up now, say why */
     /* Once, from the loop: state DONE or GIVEN_UP. The queue's. */
     void (*on_end)(struct job *j, void *arg);

@@ -23,6 +23,7 @@ struct routing {
     struct timer *round_timer, *retry_timer;
     int64_t retry_ms;
     int64_t usual_ms;
+    int hedge_credit; /* in good answers: HEDGE_EARNED_PER_CHANCE buy one chance */
     struct deferred change;
 };
 
@@ -239,6 +240,7 @@ struct routing *routing_new(const struct routing_conf *conf)
 
     r->conf = *conf;
     r->retry_ms = ROUTING_RETRY_MIN_MS;
+    r->hedge_credit = HEDGE_CHANCES * HEDGE_EARNED_PER_CHANCE;
     list_init(&r->sessions);
     r->suspensions = map_new();
     r->round_timer = timer_new(conf->loop, end_round, r);
@@ -375,6 +377,7 @@ void routing_done(struct routing *r, struct session *s, enum outcome outcome, in
     switch (outcome) {
     case OUTCOME_GOOD:
         s->segments++;
+        r->hedge_credit = MIN(r->hedge_credit + 1, HEDGE_CHANCES * HEDGE_EARNED_PER_CHANCE);
         note_round_trip(r, s, MAX(round_trip_ms, (int64_t)1), duration_ms);
         break;
     case OUTCOME_BAD_INPUT:
@@ -410,6 +413,14 @@ bool routing_is_hopeless(struct routing *r, struct err *why)
         buf_printf(&text, "%s%s: %s", text.n ? "; " : "", s->uri, s->why.text);
     err_set(why, RC_UNAVAILABLE, "%s", buf_cstr(&text));
     buf_cleanup(&text);
+    return true;
+}
+
+bool routing_take_hedge(struct routing *r)
+{
+    if (r->hedge_credit < HEDGE_EARNED_PER_CHANCE)
+        return false;
+    r->hedge_credit -= HEDGE_EARNED_PER_CHANCE;
     return true;
 }
 

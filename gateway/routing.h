@@ -25,6 +25,8 @@ enum {
     ROUTING_ROUND_MS = 6000
 };
 
+enum { HEDGE_CHANCES = 3, HEDGE_EARNED_PER_CHANCE = 4 };
+
 struct routing_conf {
     struct loop *loop;
     struct http_client *client;
@@ -59,6 +61,10 @@ enum outcome {
 /* round_trip_ms counts for OUTCOME_GOOD and, as a lower bound, for OUTCOME_CANCELLED. */
 void routing_done(struct routing *r, struct session *s, enum outcome outcome, int64_t round_trip_ms,
                   int64_t duration_ms, const char *why);
+
+/* May an overdue segment be sent to a second orchestrator too? Each costs one of a few chances,
+ * which good answers earn back: when all are slow, sending everything twice makes them slower. */
+bool routing_take_hedge(struct routing *r);
 
 /* Nothing open and nobody being asked: `why` lists each candidate's reason with a remedy. */
 bool routing_is_hopeless(struct routing *r, struct err *why);

@@ -12,7 +12,7 @@
 #include <cmocka.h>
 
 #if defined(__SANITIZE_ADDRESS__)
-enum { MEMORY_IS_LIMITED = 0 }; /* such builds have no memory limit, see sandbox.h */
+enum { MEMORY_IS_LIMITED = 0 };  /* such builds have no memory limit, see sandbox.h */
 enum { CRASH_SIGNAL = SIGABRT }; /* they catch SIGSEGV and exit */
 #else
 enum { MEMORY_IS_LIMITED = 1 };
