@@ -87,7 +87,7 @@ class Preview {
 
 // --- the list of streams ---
 
-const stateText = { opening: "starting", live: "live", waiting: "publisher gone", ended: "ended" };
+const stateText = { opening: "starting", live: "live", waiting: "interrupted", ended: "ended" };
 
 function newCard(name) {
   const preview = new Preview(name);
@@ -230,7 +230,7 @@ function summary(streams) {
   const count = (state) => streams.filter((s) => s.state === state).length;
   const live = count("live"), waiting = count("waiting");
   if (!live && !waiting) return count("opening") ? "A stream is starting" : "No stream is live";
-  return [live && `${live} stream${live > 1 ? "s" : ""} live`, waiting && `${waiting} waiting for the publisher`]
+  return [live && `${live} stream${live > 1 ? "s" : ""} live`, waiting && `${waiting} interrupted`]
     .filter(Boolean).join(", ");
 }
 
