@@ -164,6 +164,8 @@ static void add_orchestrators(struct up *u)
         add_arg(c, xstrdup("orchestrator"));
         add_arg(c, xstrdup("-transcoder"));
         add_flag(c, "-serviceAddr", xasprintf("127.0.0.1:%d", three[i].port));
+        /* An orchestrator listens everywhere by itself, as the reference does; this is a trial. */
+        add_flag(c, "-httpAddr", xasprintf("127.0.0.1:%d", three[i].port));
         add_flag(c, "-cliAddr", xasprintf("127.0.0.1:%d", three[i].port - 1000));
         add_flag(c, "-dataDir", xasprintf("%s/%s", u->node->data_dir, three[i].name));
     }
