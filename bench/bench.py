@@ -213,7 +213,7 @@ def delays(folder, clips):
     p.wait()
     time.sleep(3)
     source.over = rendition.over = True
-    in_codec = dict(re.findall(r"segment=(\d+) task \d+ transcoded in (\d+) ms", o.log))
+    in_codec = dict(re.findall(r"segment=(\d+)\S* .*?transcoded in (\d+) ms", o.log))
     # Segment n is closed by key frame n + 1.
     listed = [(source.seen[n] - key_times[n + 1]) * 1000 for n in source.seen
               if n + 1 < len(key_times)]
