@@ -7,6 +7,7 @@
 
 #include "codec/program/av_err.h"
 #include "codec/program/nal.h"
+#include "media/aac.h"
 
 enum { IO_BUFFER_BYTES = 32 * 1024 };
 
@@ -186,7 +187,25 @@ static void set_times(const struct source *s, AVPacket *pkt, int64_t *near)
     pkt->dts = plausible(pkt->dts);
 }
 
-static enum rc read_packets(struct source *s, struct input *in, struct err *err)
+/* FFmpeg cuts PES packets of more than 200 KiB; the later pieces have no time. */
+static bool is_continuation(const AVPacket *pkt, const struct packets *to)
+{
+    return to->n && pkt->pts == AV_NOPTS_VALUE && pkt->dts == AV_NOPTS_VALUE;
+}
+
+static enum rc append_to_last(struct packets *ps, AVPacket *pkt, struct err *err)
+{
+    AVPacket *last = ps->at[ps->n - 1];
+    int before = last->size, r = av_grow_packet(last, pkt->size);
+
+    if (r < 0)
+        return av_err(err, RC_LIMIT, r, "reading the segment");
+    memcpy(last->data + before, pkt->data, (size_t)pkt->size);
+    av_packet_unref(pkt);
+    return RC_OK;
+}
+
+static enum rc read_packets(struct source *s, struct input *in, enum reading how, struct err *err)
 {
     AVPacket *pkt = av_packet_alloc();
     enum rc rc = pkt ? RC_OK : av_err(err, RC_LIMIT, AVERROR(ENOMEM), "reading the segment");
@@ -205,7 +224,8 @@ static enum rc read_packets(struct source *s, struct input *in, struct err *err)
             continue;
         }
         set_times(s, pkt, &near);
-        rc = packets_add(to, &pkt, err);
+        rc = how == AS_PACKETIZED && is_continuation(pkt, to) ? append_to_last(to, pkt, err)
+                                                              : packets_add(to, &pkt, err);
     }
     av_packet_free(&pkt);
     return rc;
@@ -255,39 +275,18 @@ static bool video_is_packetized(struct packets *video)
     return video->n > 0;
 }
 
-enum { ADTS_HEADER_BYTES = 7, AAC_FRAME_SAMPLES = 1024, ADTS_RATES = 13 };
-
-static const int adts_rates[ADTS_RATES] = {96000, 88200, 64000, 48000, 44100, 32000, 24000,
-                                           22050, 16000, 12000, 11025, 8000,  7350};
-
-/* Sample rate and channels from an ADTS header (ISO/IEC 13818-7 6.2.1); false: there is none. */
-static bool adts_read(struct slice s, int *rate, int *channels, size_t *frame_bytes)
-{
-    if (s.n < ADTS_HEADER_BYTES || s.p[0] != 0xff || (s.p[1] & 0xf6) != 0xf0)
-        return false;
-    unsigned index = s.p[2] >> 2 & 15;
-    if (index >= ADTS_RATES)
-        return false;
-    *rate = adts_rates[index];
-    *channels = (s.p[2] & 1) << 2 | s.p[3] >> 6;
-    *frame_bytes = (size_t)((s.p[3] & 3) << 11 | s.p[4] << 3 | s.p[5] >> 5);
-    return *frame_bytes >= ADTS_HEADER_BYTES;
-}
-
+/* ADTS frames from each packet's start; whole_frames: one in each. */
 static bool audio_is_packetized(const struct packets *audio, AVCodecParameters *format,
                                 bool whole_frames)
 {
     for (size_t i = 0; i < audio->n; i++) {
         struct slice s = packet_bytes(audio->at[i]);
-        int rate, channels;
-        size_t frame_bytes;
+        struct adts_frame frame;
 
-        if (!adts_read(s, &rate, &channels, &frame_bytes))
+        if (aac_adts_parse(s, &frame, NULL) != RC_OK || (whole_frames && frame.length != s.n))
             return false;
-        if (whole_frames && frame_bytes != s.n)
-            return false;
-        format->sample_rate = rate;
-        av_channel_layout_default(&format->ch_layout, channels ? channels : 2);
+        format->sample_rate = frame.sample_rate;
+        av_channel_layout_default(&format->ch_layout, frame.channels ? frame.channels : 2);
         format->frame_size = AAC_FRAME_SAMPLES;
     }
     return true;
@@ -314,7 +313,7 @@ static enum rc read_packetized(struct input *in, struct source *s, bool whole_fr
     s->audio = first_of(s->fmt, AVMEDIA_TYPE_AUDIO);
     if (!may_stay_packetized(s))
         return RC_STALE;
-    enum rc rc = read_packets(s, in, err);
+    enum rc rc = read_packets(s, in, AS_PACKETIZED, err);
     if (rc != RC_OK)
         return rc;
     if (!video_is_packetized(&in->video))
@@ -338,7 +337,7 @@ static enum rc read_parsed(struct input *in, struct source *s, struct err *err)
     if (s->video->codecpar->codec_id != AV_CODEC_ID_H264)
         return err_set(err, RC_UNSUPPORTED, "Unsupported input codec: %s, only H.264 is read here",
                        avcodec_get_name(s->video->codecpar->codec_id));
-    enum rc rc = read_packets(s, in, err);
+    enum rc rc = read_packets(s, in, PARSED, err);
     return rc == RC_OK ? keep_formats(in, s, err) : rc;
 }
 

@@ -453,3 +453,21 @@ def test_damaged_segments_do_no_harm(session):
         r = session.transcode(bytes(damaged), [P240])
         assert r.rc in ("OK", "BAD_INPUT", "UNSUPPORTED")
     good(session.transcode(bytes(source), [P240]))
+
+
+def test_key_frames_larger_than_a_demuxers_buffer(session):
+    """FFmpeg hands PES packets of more than 200 KiB over in pieces."""
+    source = one_segment("-f", "lavfi", "-i",
+                         "nullsrc=size=1280x720:rate=30:duration=1,geq=random(1)*255:128:128",
+                         *TONE, video=("-preset", "ultrafast", "-qp", "20"))
+    assert max(int(p["size"]) for p in packets(source)) > 300_000
+    rendition, = good(session.transcode(source, [P240]))
+    assert frame_times(rendition.media) == frame_times(source)
+    # audio still packed as it was: one PES packet for several frames
+    assert count_starts(rendition.media, 257) == count_starts(source, 257) < 30
+
+
+def count_starts(media, pid):
+    """PES packets of one track."""
+    headers = (media[at:at + 4] for at in range(0, len(media), 188))
+    return sum((h[1] & 0x1f) << 8 | h[2] == pid and h[1] >> 6 & 1 for h in headers)
