@@ -10,10 +10,10 @@
 
 #include "base/list.h"
 #include "base/log.h"
+#include "codec/packet.h"
 #include "net/process.h"
 
 enum {
-    MAX_PACKET = MSG_HEAD_BYTES + MSG_MAX_BODY,
     FIRST_RESTART_MS = 100,
     SLOWEST_RESTART_MS = 10000,
     PACKETS_A_TURN = 32 /* read in one turn of the loop */
@@ -105,7 +105,7 @@ static struct packet *packet_new(struct codec_template *t, int fd)
 {
     struct packet *p = xcalloc(1, sizeof(*p));
 
-    buf_init(&p->bytes, MAX_PACKET);
+    buf_init(&p->bytes, PACKET_MAX);
     p->fd = fd;
     list_push(&t->waiting, &p->node);
     return p;
@@ -127,28 +127,6 @@ void codec_template_budget(struct codec_template *t, const struct msg_budget *m)
 }
 
 /* ---- packets in ---- */
-
-/* What the kernel made of one packet; n <= 0: nothing there, or the end. */
-static ssize_t receive_packet(int from, uint8_t bytes[MAX_PACKET], int *fd)
-{
-    struct iovec iov = {bytes, MAX_PACKET};
-    union {
-        char bytes[CMSG_SPACE(sizeof(int))];
-        struct cmsghdr align;
-    } room;
-    struct msghdr m = {.msg_iov = &iov,
-                       .msg_iovlen = 1,
-                       .msg_control = room.bytes,
-                       .msg_controllen = sizeof(room.bytes)};
-    ssize_t n = recvmsg(from, &m, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
-
-    *fd = -1;
-    struct cmsghdr *c = n > 0 ? CMSG_FIRSTHDR(&m) : NULL;
-    if (c && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS &&
-        c->cmsg_len == CMSG_LEN(sizeof(int)))
-        memcpy(fd, CMSG_DATA(c), sizeof(int));
-    return n;
-}
 
 static void on_ready(struct codec_template *t)
 {
@@ -183,11 +161,11 @@ static void on_poll(uv_poll_t *h, int status, int events)
 {
     struct codec_template *t = h->data;
     struct control *c = t->control;
-    uint8_t bytes[MAX_PACKET];
+    uint8_t bytes[PACKET_MAX];
 
     for (int i = 0; i < PACKETS_A_TURN && t->control == c; i++) {
         int fd;
-        ssize_t n = receive_packet(c->fd, bytes, &fd);
+        ssize_t n = packet_receive(c->fd, MSG_DONTWAIT, bytes, &fd);
 
         if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR)) {
             uv_poll_stop(&c->poll); /* the end: on_exit tells */

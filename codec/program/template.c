@@ -17,13 +17,12 @@
 #include <unistd.h>
 
 #include "base/slice.h"
-#include "codec/message.h"
+#include "codec/packet.h"
 #include "codec/program/sandbox.h"
 #include "codec/program/session.h"
 #include "codec/program/warm.h"
 
 enum { CONTROL_FD = 3, SESSION_FD = 3 };
-enum { MAX_PACKET = MSG_HEAD_BYTES + MSG_MAX_BODY };
 
 struct template
 {
@@ -63,37 +62,21 @@ static bool send_packet(struct buf *b, int carry_fd)
 }
 
 /* *fd: a descriptor that came along, or -1. Empty: the client is gone. */
-static struct slice receive_packet(uint8_t packet[MAX_PACKET], int *fd)
+static struct slice receive_packet(uint8_t packet[PACKET_MAX], int *fd)
 {
-    struct iovec iov = {packet, MAX_PACKET};
-    union {
-        char bytes[CMSG_SPACE(sizeof(int))];
-        struct cmsghdr align;
-    } room;
-    struct msghdr m = {.msg_iov = &iov,
-                       .msg_iovlen = 1,
-                       .msg_control = room.bytes,
-                       .msg_controllen = sizeof(room.bytes)};
     ssize_t n;
 
-    *fd = -1;
     do
-        n = recvmsg(CONTROL_FD, &m, MSG_CMSG_CLOEXEC);
+        n = packet_receive(CONTROL_FD, 0, packet, fd);
     while (n < 0 && errno == EINTR);
-    if (n <= 0)
-        return slice_of(NULL, 0);
-    struct cmsghdr *c = CMSG_FIRSTHDR(&m);
-    if (c && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS &&
-        c->cmsg_len == CMSG_LEN(sizeof(int)))
-        memcpy(fd, CMSG_DATA(c), sizeof(int));
-    return slice_of(packet, (size_t)n);
+    return n > 0 ? slice_of(packet, (size_t)n) : slice_of(NULL, 0);
 }
 
 static bool send_ready(void)
 {
     struct buf b;
 
-    buf_init(&b, MAX_PACKET);
+    buf_init(&b, PACKET_MAX);
     msg_ready_encode(&b);
     return send_packet(&b, -1);
 }
@@ -102,7 +85,7 @@ static bool send_opened(uint32_t session, int pid, int pidfd)
 {
     struct buf b;
 
-    buf_init(&b, MAX_PACKET);
+    buf_init(&b, PACKET_MAX);
     msg_opened_encode(&b, &(struct msg_opened){session, pid});
     return send_packet(&b, pidfd);
 }
@@ -111,7 +94,7 @@ static bool send_died(int pid, int status)
 {
     struct buf b;
 
-    buf_init(&b, MAX_PACKET);
+    buf_init(&b, PACKET_MAX);
     msg_died_encode(&b, &(struct msg_died){pid, status});
     return send_packet(&b, -1);
 }
@@ -219,7 +202,7 @@ static bool handle_packet(struct template *t, struct slice packet, int fd)
 
 static bool serve_control(struct template *t)
 {
-    uint8_t bytes[MAX_PACKET];
+    uint8_t bytes[PACKET_MAX];
     int fd;
     struct slice packet = receive_packet(bytes, &fd);
 
