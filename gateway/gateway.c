@@ -4,32 +4,20 @@
 #include <string.h>
 
 #include "base/clock.h"
-#include "base/metric.h"
 #include "gateway/live.h"
 #include "gateway/metrics.h"
+#include "net/health.h"
 
-enum { DRAIN_TICK_MS = 150, MAX_METRICS_BYTES = 8 * 1024 * 1024 };
+enum { DRAIN_TICK_MS = 150 };
 
 static void answer_ready(struct gateway *g, struct http_exchange *x)
 {
     struct buf why;
 
-    buf_init(&why, 64 * 1024);
-    if (gateway_is_ready(g, &why))
-        http_answer(x, 200, "text/plain; charset=utf-8", SLICE_LIT("ready\n"));
-    else
-        http_answer(x, 503, "text/plain; charset=utf-8", buf_slice(&why));
+    buf_init(&why, HEALTH_WHY_MAX);
+    (void)gateway_is_ready(g, &why); /* empty when it is */
+    health_answer_ready(x, &why);
     buf_cleanup(&why);
-}
-
-static void answer_metrics(struct http_exchange *x)
-{
-    struct buf text;
-
-    buf_init(&text, MAX_METRICS_BYTES);
-    metric_write_all(&text);
-    http_answer(x, 200, "text/plain; version=0.0.4; charset=utf-8", buf_slice(&text));
-    buf_cleanup(&text);
 }
 
 static void on_request(struct http_exchange *x, void *arg)
@@ -46,7 +34,7 @@ static void on_request(struct http_exchange *x, void *arg)
     else if (slice_eq_str(r->path, "/readyz"))
         answer_ready(g, x);
     else if (slice_eq_str(r->path, "/metrics") && r->peer_is_loopback)
-        answer_metrics(x);
+        health_answer_metrics(x);
     else if (g->conf.fallback)
         g->conf.fallback(x, g->conf.fallback_arg);
     else

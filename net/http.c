@@ -97,3 +97,29 @@ struct slice http_date_now(void)
     }
     return slice_str(text);
 }
+
+/* "gzip;q=0.0" means no. */
+static bool is_gzip(struct slice coding)
+{
+    struct slice name, q;
+
+    if (!slice_split(&coding, ';', &name) || !slice_eq_nocase(slice_trim(name), "gzip"))
+        return false;
+    q = slice_trim(coding);
+    if (!slice_has_prefix(q, "q="))
+        return true;
+    for (size_t i = 2; i < q.n; i++)
+        if (q.p[i] >= '1' && q.p[i] <= '9')
+            return true;
+    return false;
+}
+
+bool http_accepts_gzip(const struct http_headers *h)
+{
+    struct slice rest = http_header_get(h, "accept-encoding"), one;
+
+    while (slice_split(&rest, ',', &one))
+        if (is_gzip(one))
+            return true;
+    return false;
+}

@@ -22,6 +22,9 @@ struct http_headers {
 /* First value, or an empty slice with p NULL when absent. */
 struct slice http_header_get(const struct http_headers *h, const char *name);
 
+/* Does Accept-Encoding take gzip?  "gzip;q=0" does not. Source: RFC 9110 12.5.3. */
+bool http_accepts_gzip(const struct http_headers *h);
+
 const char *http_status_text(int status); /* "Not Found" */
 struct slice http_date_now(void);         /* "Tue, 24 Nov 2026 18:10:51 GMT", cached a second */
 

@@ -2,9 +2,8 @@
 
 #include <stdlib.h>
 
-#include "base/blob.h"
-#include "base/metric.h"
 #include "base/url.h"
+#include "net/health.h"
 
 enum { MAX_ANSWER_BYTES = 16 * 1024 * 1024 };
 
@@ -12,28 +11,12 @@ static void answer_ready(struct node *n, struct http_exchange *x)
 {
     struct buf why;
 
-    buf_init(&why, MAX_ANSWER_BYTES);
+    buf_init(&why, HEALTH_WHY_MAX);
     if (n->stopping)
         buf_str(&why, "draining: the node was asked to stop\n");
-    if (n->role->is_ready(n, &why) && !n->stopping)
-        http_answer(x, 200, "text/plain; charset=utf-8", SLICE_LIT("ready\n"));
-    else
-        http_answer(x, 503, "text/plain; charset=utf-8", buf_slice(&why));
+    (void)n->role->is_ready(n, &why); /* adds nothing when it is */
+    health_answer_ready(x, &why);
     buf_cleanup(&why);
-}
-
-static struct metric media_bytes = METRIC_GAUGE(
-    "leat_media_bytes", "media in memory: segments, renditions, frames", NULL);
-
-static void answer_metrics(struct http_exchange *x)
-{
-    struct buf text;
-
-    metric_set(&media_bytes, (double)blob_total_bytes());
-    buf_init(&text, MAX_ANSWER_BYTES);
-    metric_write_all(&text);
-    http_answer(x, 200, "text/plain; version=0.0.4; charset=utf-8", buf_slice(&text));
-    buf_cleanup(&text);
 }
 
 static void answer_status(struct node *n, struct http_exchange *x)
@@ -57,7 +40,7 @@ static void on_request(struct http_exchange *x, void *arg)
     else if (slice_eq_str(path, "/readyz"))
         answer_ready(n, x);
     else if (slice_eq_str(path, "/metrics") && opt_flag(&n->options, OPT_monitor))
-        answer_metrics(x);
+        health_answer_metrics(x);
     else if (slice_eq_str(path, "/api/status"))
         answer_status(n, x);
     else if (n->role->page)

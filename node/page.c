@@ -33,16 +33,6 @@ static const struct asset *find(const char *name, size_t n)
     return NULL;
 }
 
-static bool accepts_gzip(struct http_exchange *x)
-{
-    struct slice rest = http_header_get(&http_request(x)->headers, "accept-encoding"), one;
-
-    while (slice_split(&rest, ',', &one))
-        if (slice_has_prefix(slice_trim(one), "gzip"))
-            return true;
-    return false;
-}
-
 /* For curl and the like; browsers take the compressed form. NULL: zlib has no memory. */
 static struct blob *unpack(const struct asset *a)
 {
@@ -63,7 +53,7 @@ static struct blob *unpack(const struct asset *a)
 
 static void send_asset(struct http_exchange *x, const struct asset *a)
 {
-    struct blob *plain = accepts_gzip(x) ? NULL : unpack(a);
+    struct blob *plain = http_accepts_gzip(&http_request(x)->headers) ? NULL : unpack(a);
 
     if (plain) {
         http_answer_blob(x, 200, a->type, plain);

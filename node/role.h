@@ -34,6 +34,7 @@ struct role {
     /* Finish what runs, then call node_stopped(); a second signal stops at once. */
     void (*drain)(struct node *n);
     void (*stop)(struct node *n);
+    /* Of the admin server; NULL without one. */
     void (*status)(struct node *n, struct buf *json);
     bool (*is_ready)(struct node *n, struct buf *why);
     http_handler page; /* further paths of the admin server; arg is the node; may be NULL */

@@ -253,19 +253,6 @@ static void stop(struct node *n)
     free(u);
 }
 
-static void write_status(struct node *n, struct buf *json)
-{
-    (void)n;
-    buf_str(json, "{}");
-}
-
-static bool is_ready(struct node *n, struct buf *why)
-{
-    (void)n;
-    (void)why;
-    return true;
-}
-
 const struct role role_up = {
     .name = "up",
     .node_type = "dflt",
@@ -275,6 +262,4 @@ const struct role role_up = {
     .start = start,
     .drain = drain,
     .stop = stop,
-    .status = write_status,
-    .is_ready = is_ready,
 };

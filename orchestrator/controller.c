@@ -6,11 +6,10 @@
 #include "base/clock.h"
 #include "base/text.h"
 #include "net/grpc.h"
+#include "net/health.h"
 #include "orchestrator/session.h"
 #include "orchestrator/token.h"
 #include "wire/profiles.h"
-
-enum { MAX_READY_TEXT = 16 * 1024 };
 
 /* --- HTTP: results and sources --- */
 
@@ -71,11 +70,9 @@ static void answer_ready(struct door *d, struct http_exchange *x)
 {
     struct buf why;
 
-    buf_init(&why, MAX_READY_TEXT);
-    if (orchestrator_is_ready(d->o, &why))
-        answer_text(x, 200, "ready");
-    else
-        http_answer(x, 503, "text/plain; charset=utf-8", buf_slice(&why));
+    buf_init(&why, HEALTH_WHY_MAX);
+    (void)orchestrator_is_ready(d->o, &why); /* empty when it is */
+    health_answer_ready(x, &why);
     buf_cleanup(&why);
 }
 

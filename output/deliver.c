@@ -49,32 +49,6 @@ bool deliver_method(struct http_exchange *x)
 
 /* --- playlists --- */
 
-/* "gzip;q=0.0" means no. */
-static bool is_gzip(struct slice coding)
-{
-    struct slice name, q;
-
-    if (!slice_split(&coding, ';', &name) || !slice_eq_nocase(slice_trim(name), "gzip"))
-        return false;
-    q = slice_trim(coding);
-    if (!slice_has_prefix(q, "q="))
-        return true;
-    for (size_t i = 2; i < q.n; i++)
-        if (q.p[i] >= '1' && q.p[i] <= '9')
-            return true;
-    return false;
-}
-
-static bool accepts_gzip(struct http_exchange *x)
-{
-    struct slice rest = http_header_get(&http_request(x)->headers, "accept-encoding"), one;
-
-    while (slice_split(&rest, ',', &one))
-        if (is_gzip(one))
-            return true;
-    return false;
-}
-
 /* NULL when it would not pay, or zlib has no memory. */
 static struct blob *compress_text(struct slice text)
 {
@@ -98,7 +72,7 @@ void deliver_playlist(struct http_exchange *x, struct shared_text *t, int target
 {
     /* The reference says application/x-mpegURL. Players take both; this one is registered. */
     const char *type = "application/vnd.apple.mpegurl";
-    bool gzip = accepts_gzip(x);
+    bool gzip = http_accepts_gzip(&http_request(x)->headers);
     char cache[32];
 
     set_cors(x);

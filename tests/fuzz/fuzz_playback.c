@@ -18,12 +18,11 @@ static void try_range(struct slice text)
     }
 }
 
-static void try_coding(struct slice rest)
+static void try_coding(struct slice value)
 {
-    struct slice one;
+    const struct http_header header = {SLICE_LIT("accept-encoding"), value};
 
-    while (slice_split(&rest, ',', &one))
-        (void)is_gzip(one);
+    (void)http_accepts_gzip(&(struct http_headers){&header, 1});
 }
 
 static struct playback *make_playback(struct loop *loop)
