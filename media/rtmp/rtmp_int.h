@@ -32,7 +32,7 @@ enum {
     RTMP_UNREAD_BYTES = 1024 * 1024, /* answers that a publisher does not read */
     RTMP_VIEWER_BEHIND_BYTES = 8 * 1024 * 1024,
     RTMP_BAD_FRAMES_IN_A_ROW = 100,
-    RTMP_READ_EVERY_MS = 20,      /* publishers' reads are grouped: peers.md, ingest CPU */
+    RTMP_READ_EVERY_MS = 10,      /* publishers' reads are grouped: peers.md, ingest CPU */
     RTMP_WINDOW_BYTES = 2500000,  /* acknowledgement window, both ways, unless told another */
     RTMP_MIN_WINDOW_BYTES = 4096, /* a smaller one would make us answer every read */
     RTMP_MAX_TEXT = 1023,         /* of app, tcUrl, flashVer, stream name */
