@@ -24,6 +24,7 @@ struct loop {
     bool running;
     struct list paced;                  /* streams read by the shared tick, see stream_read_every */
     struct timer *tick;                 /* made with the first paced stream */
+    int64_t tick_due_ms;                /* while it is armed */
     uint8_t read_buf[STREAM_READ_MAX];  /* every stream reads into this one ... */
     uint8_t plain_buf[STREAM_READ_MAX]; /* ... and decrypts into this one */
 };

@@ -312,7 +312,18 @@ static void on_read(uv_stream_t *h, ssize_t n, const uv_buf_t *b)
  * Paced streams are not watched by epoll at all: a tick shared by the loop reads them one
  * after another. One that stays silent is watched again until something arrives. */
 
-static void start_tick(struct loop *l);
+static void on_tick(void *arg);
+
+/* The tick comes no later than `due`. */
+static void arm_tick(struct loop *l, int64_t due)
+{
+    if (!l->tick)
+        l->tick = timer_new(l, on_tick, l);
+    if (timer_is_armed(l->tick) && l->tick_due_ms <= due)
+        return;
+    l->tick_due_ms = due;
+    timer_start(l->tick, MAX(due - loop_now_ms(l), 1));
+}
 
 static void pace(struct stream *s)
 {
@@ -321,7 +332,7 @@ static void pace(struct stream *s)
     /* on a common grid, so that streams with one interval share their wake-ups */
     s->read_due_ms = (now / s->read_every_ms + 1) * s->read_every_ms;
     list_push(&s->loop->paced, &s->paced);
-    start_tick(s->loop);
+    arm_tick(s->loop, s->read_due_ms);
 }
 
 /* False when the kernel has no more, or the stream does not want more. */
@@ -364,25 +375,13 @@ static void on_tick(void *arg)
         struct stream *s = LIST_FIRST(&l->paced, struct stream, paced);
 
         list_remove(&l->paced, &s->paced);
-        if (s->read_due_ms <= now)
+        if (s->read_due_ms <= now) {
             read_paced(s);
-        else
+        } else {
             list_push(&l->paced, &s->paced);
+            arm_tick(l, s->read_due_ms);
+        }
     }
-    start_tick(l);
-}
-
-static void start_tick(struct loop *l)
-{
-    int64_t due = INT64_MAX;
-
-    LIST_EACH (&l->paced, struct stream, paced, s)
-        due = MIN(due, s->read_due_ms);
-    if (due == INT64_MAX)
-        return;
-    if (!l->tick)
-        l->tick = timer_new(l, on_tick, l);
-    timer_start(l->tick, MAX(due - loop_now_ms(l), 1));
 }
 
 /* Starts or stops reading as the state asks. The one place that decides. */
