@@ -12,6 +12,17 @@ void rtmp_ingest_cleanup(struct ingest *in)
         blob_unref(&in->config[k]);
 }
 
+void rtmp_ingest_set_pace(struct rtmp_session *s, size_t found)
+{
+    struct ingest *in = &s->ingest;
+    int ms = rtmp_rhythm_read_every(&in->rhythm, s->host.now_ms(s->host.arg), found);
+
+    if (ms == in->read_every_ms)
+        return;
+    in->read_every_ms = ms;
+    s->host.read_every(ms, s->host.arg);
+}
+
 /* Encoders repeat their sequence headers, some at every key frame: only news is passed on. */
 static void on_track(struct rtmp_session *s, const struct flv_item *item)
 {
@@ -31,6 +42,8 @@ static void on_frame(struct rtmp_session *s, const struct flv_item *item)
         return; /* nobody could decode it */
     s->ingest.has_frame = true;
     s->ingest.bad_in_row = 0;
+    if (item->kind == TRACK_VIDEO && item->frame.key)
+        rtmp_rhythm_key(&s->ingest.rhythm, s->host.now_ms(s->host.arg));
     if (s->ev.on_frame)
         s->ev.on_frame(&item->frame, s->ev.arg);
 }

@@ -8,6 +8,7 @@
  *   session.c   states, deadlines, messages of the protocol itself
  *   command.c   connect, createStream, publish, play ...: what peers ask and what they get
  *   ingest.c    media that comes in        playback.c   media that goes out
+ *   rhythm.c    how often a publisher is read
  *   target.c    what the peer asked for, as one path and one query
  */
 #ifndef LEAT_MEDIA_RTMP_RTMP_INT_H
@@ -32,7 +33,6 @@ enum {
     RTMP_UNREAD_BYTES = 1024 * 1024, /* answers that a publisher does not read */
     RTMP_VIEWER_BEHIND_BYTES = 8 * 1024 * 1024,
     RTMP_BAD_FRAMES_IN_A_ROW = 100,
-    RTMP_READ_EVERY_MS = 10,      /* publishers' reads are grouped: peers.md, ingest CPU */
     RTMP_WINDOW_BYTES = 2500000,  /* acknowledgement window, both ways, unless told another */
     RTMP_MIN_WINDOW_BYTES = 4096, /* a smaller one would make us answer every read */
     RTMP_MAX_TEXT = 1023,         /* of app, tcUrl, flashVer, stream name */
@@ -61,7 +61,7 @@ struct rtmp_host {
     struct rtmp_pipe pipe;
     size_t (*queued)(void *arg);           /* bytes written that have not left yet */
     void (*pause)(bool paused, void *arg); /* stop, go on reading */
-    void (*group_reads)(void *arg);        /* media comes now: RTMP_READ_EVERY_MS */
+    void (*read_every)(int ms, void *arg); /* from now on; 0: as soon as there is something */
     void (*wake)(void *arg);               /* call rtmp_session_resume, soon */
     /* The session is over and frees itself: close, after what is queued has left. `unheard`
      * is a violation that nobody has logged; NULL: none. */
@@ -73,12 +73,22 @@ struct rtmp_host {
     void *arg; /* of all of these, and of the pipe */
 };
 
+/* When key frames came, by the host's clock. */
+struct rtmp_rhythm {
+    int64_t key_ms, interval_ms;
+    bool is_steady; /* the last two intervals agree */
+    int64_t look_ms;
+    size_t found; /* at that look, which may take several reads */
+};
+
 /* What comes in from a publisher. */
 struct ingest {
     struct blob *config[TRACK_KINDS]; /* the last sequence headers: repeats are ignored */
     int length_size;
     int bad_in_row;
     bool has_frame;
+    struct rtmp_rhythm rhythm;
+    int read_every_ms; /* as the host was told */
 };
 
 struct playback;
@@ -147,7 +157,13 @@ void rtmp_command_handle(struct rtmp_session *s, const struct rtmp_message *m);
 void rtmp_command_started(struct rtmp_session *s);
 
 void rtmp_ingest_message(struct rtmp_session *s, const struct rtmp_message *m);
+/* The host reads by the rhythm of the publisher's key frames; `found`: bytes it just read. */
+void rtmp_ingest_set_pace(struct rtmp_session *s, size_t found);
 void rtmp_ingest_cleanup(struct ingest *in);
+
+void rtmp_rhythm_key(struct rtmp_rhythm *r, int64_t now_ms);
+/* In ms, when a read at `now_ms` found so many bytes; 0: at once. */
+int rtmp_rhythm_read_every(struct rtmp_rhythm *r, int64_t now_ms, size_t found);
 
 struct playback *rtmp_playback_new(void);
 void rtmp_playback_free(struct playback *p);

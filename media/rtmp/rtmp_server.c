@@ -50,9 +50,9 @@ static void host_pause(bool paused, void *arg)
     (paused ? stream_pause : stream_resume)(c->stream);
 }
 
-static void host_group_reads(void *arg)
+static void host_read_every(int ms, void *arg)
 {
-    stream_read_every(((struct conn *)arg)->stream, RTMP_READ_EVERY_MS);
+    stream_read_every(((struct conn *)arg)->stream, ms);
 }
 
 static void on_wake(void *arg)
@@ -110,7 +110,7 @@ static const struct rtmp_host host_template = {
     .pipe = {.write = host_write, .write_blob = host_write_blob},
     .queued = host_queued,
     .pause = host_pause,
-    .group_reads = host_group_reads,
+    .read_every = host_read_every,
     .wake = host_wake,
     .over = host_over,
     .peer = host_peer,

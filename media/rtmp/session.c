@@ -328,6 +328,8 @@ static void feed(struct rtmp_session *s, struct slice bytes)
         acknowledge(s);
     if (s->state != RTMP_OVER)
         check_unread(s);
+    if (s->state == RTMP_PUBLISHING)
+        rtmp_ingest_set_pace(s, bytes.n);
     s->busy = false;
     if (s->is_gone)
         session_free(s);
@@ -442,8 +444,6 @@ void rtmp_accept(struct rtmp_session *s, const struct rtmp_session_events *ev)
     s->app = s->tc_url = NULL;
     if (s->held.n || s->paused)
         s->host.wake(s->host.arg);
-    if (!s->asked_play)
-        s->host.group_reads(s->host.arg);
 }
 
 void rtmp_refuse(struct rtmp_session *s, const char *status_code, const char *sentence)

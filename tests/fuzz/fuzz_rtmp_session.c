@@ -48,8 +48,9 @@ static void host_pause(bool paused, void *arg)
     assert(!((struct world *)arg)->over);
 }
 
-static void host_group_reads(void *arg)
+static void host_read_every(int ms, void *arg)
 {
+    assert(ms >= 0);
     assert(!((struct world *)arg)->over);
 }
 
@@ -186,7 +187,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
         .pipe = {.write = host_write, .write_blob = host_write_blob},
         .queued = host_queued,
         .pause = host_pause,
-        .group_reads = host_group_reads,
+        .read_every = host_read_every,
         .wake = host_wake,
         .over = host_over,
         .peer = host_peer,

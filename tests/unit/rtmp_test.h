@@ -22,7 +22,8 @@ struct fake {
     enum fake_answer answer;
     size_t queued;
     int64_t now_ms, due_ms; /* the host's timer */
-    int wakes, paused, grouped;
+    int wakes, paused;
+    int read_every_ms; /* as told; 0 from the start: at once */
     bool close_on_frame, close_on_end, watch_gone;
 };
 
@@ -133,9 +134,9 @@ static inline void fake_pause(bool paused, void *arg)
     ((struct fake *)arg)->paused += paused ? 1 : -1;
 }
 
-static inline void fake_group_reads(void *arg)
+static inline void fake_read_every(int ms, void *arg)
 {
-    ((struct fake *)arg)->grouped++;
+    ((struct fake *)arg)->read_every_ms = ms;
 }
 
 static inline void fake_wake(void *arg)
@@ -167,7 +168,7 @@ static inline void fake_init(struct fake *f, enum fake_answer answer)
         .pipe = {.write = fake_write, .write_blob = fake_write_blob},
         .queued = fake_queued,
         .pause = fake_pause,
-        .group_reads = fake_group_reads,
+        .read_every = fake_read_every,
         .wake = fake_wake,
         .over = fake_over,
         .peer = fake_peer,

@@ -54,7 +54,7 @@ static void obs_publishes(void **state)
         assert_log(&f, "publish live/demo?\nvideo 320x240\naudio 44100 Hz\nK0/33:8\na5/5:3\n"
                        "v33/33:7\nend goodbye.\nover\n");
         assert_said(&f, STARTED "onStatus NetStream.Unpublish.Success\n");
-        assert_int_equal(f.grouped, 1);
+        assert_true(f.read_every_ms > 0);
         fake_cleanup(&f);
     }
     script_cleanup(&s);
@@ -931,6 +931,72 @@ static void a_bad_name_is_refused_without_asking(void **state)
     script_cleanup(&s);
 }
 
+/* --- how often a publisher is read --- */
+
+static void video_comes(struct fake *f, int64_t at_ms, const char *tag)
+{
+    struct script s;
+
+    f->now_ms = 1000000 + at_ms;
+    script_init(&s);
+    say(&s, RTMP_VIDEO, 0, 1, tag);
+    fake_feed(f, buf_slice(&s.bytes), SIZE_MAX);
+    script_cleanup(&s);
+}
+
+#define KEY_COMES(f, at_ms) video_comes(f, at_ms, "1701000000" IDR)
+#define OTHER_COMES(f, at_ms) video_comes(f, at_ms, "2701000000" SLICE)
+
+static void start_video(struct fake *f)
+{
+    struct script s;
+
+    script_init(&s);
+    say_publish(&s, "live", "demo");
+    say(&s, RTMP_VIDEO, 0, 1, "1700000000" AVCC_25);
+    fake_init(f, ACCEPT);
+    fake_feed(f, buf_slice(&s.bytes), SIZE_MAX);
+    script_cleanup(&s);
+}
+
+static void reads_follow_the_key_frames(void **state)
+{
+    struct fake f;
+    int unsure;
+
+    (void)state;
+    start_video(&f);
+    KEY_COMES(&f, 0);
+    unsure = f.read_every_ms;
+    assert_in_range(unsure, 1, 10);
+    KEY_COMES(&f, 2000);
+    assert_int_equal(f.read_every_ms, unsure);
+    KEY_COMES(&f, 4010); /* two intervals agree */
+    assert_true(f.read_every_ms > unsure);
+    OTHER_COMES(&f, 5800);
+    assert_true(f.read_every_ms > unsure);
+    OTHER_COMES(&f, 5990); /* one is due */
+    assert_int_equal(f.read_every_ms, 0);
+    OTHER_COMES(&f, 6500); /* and stays away */
+    assert_int_equal(f.read_every_ms, unsure);
+    KEY_COMES(&f, 7000);
+    assert_int_equal(f.read_every_ms, unsure);
+    fake_cleanup(&f);
+}
+
+static void much_at_once_is_read_sooner(void **state)
+{
+    struct rtmp_rhythm r = {0};
+
+    (void)state;
+    for (int i = 0; i < 3; i++)
+        rtmp_rhythm_key(&r, 1000000 + 2000 * i);
+    int rarely = rtmp_rhythm_read_every(&r, 1004100, 20000);
+    assert_true(rtmp_rhythm_read_every(&r, 1004200, 65536) < rarely);
+    assert_int_equal(rtmp_rhythm_read_every(&r, 1004300, 20000), rarely);
+    assert_true(rtmp_rhythm_read_every(&r, 1004300, 30000) < rarely); /* of the same look */
+}
+
 /* --- playback --- */
 
 #define PLAYS                                                                                      \
@@ -955,7 +1021,7 @@ static void start_player(struct fake *f)
     fake_init(f, ACCEPT);
     fake_feed(f, buf_slice(&s.bytes), SIZE_MAX);
     assert_log(f, "play live/demo?\n");
-    assert_int_equal(f->grouped, 0);
+    assert_int_equal(f->read_every_ms, 0);
     script_cleanup(&s);
 }
 
@@ -1093,6 +1159,8 @@ int main(void)
         cmocka_unit_test(targets),
         cmocka_unit_test(long_targets),
         cmocka_unit_test(a_bad_name_is_refused_without_asking),
+        cmocka_unit_test(reads_follow_the_key_frames),
+        cmocka_unit_test(much_at_once_is_read_sooner),
         cmocka_unit_test(a_player_starts_at_a_key_frame),
         cmocka_unit_test(audio_alone_starts_at_once),
         cmocka_unit_test(a_player_far_behind_is_closed_from_the_loop),
