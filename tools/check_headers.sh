@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.." || exit 1
 
 build=${LEAT_BUILD:-build}
 flags=$(grep -o "'-[WD][^']*'" meson.build | tr -d "'")
-libraries='jansson nettle libuv openssl libnghttp2 libprotobuf-c sqlite3 libavcodec libavformat
+libraries='jansson libuv openssl libnghttp2 libprotobuf-c sqlite3 libavcodec libavformat
     libswscale libavutil libseccomp'
 for library in $libraries; do
     flags="$flags $(pkg-config --cflags "$library" 2>/dev/null)"

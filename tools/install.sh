@@ -6,7 +6,7 @@ cd "$(dirname "$0")/.."
 
 build="gcc meson ninja-build pkg-config python3 npm
  libuv1-dev libnghttp2-dev node-llhttp libssl-dev libcurl4-openssl-dev zlib1g-dev
- libprotobuf-c-dev protobuf-c-compiler libjansson-dev nettle-dev libsqlite3-dev
+ libprotobuf-c-dev protobuf-c-compiler libjansson-dev libsqlite3-dev
  libavcodec-dev libavformat-dev libavutil-dev libswscale-dev libseccomp-dev
  ffmpeg curl"
 test="libcmocka-dev python3-pytest python3-h2 python3-protobuf clang-format-14 clang-14
