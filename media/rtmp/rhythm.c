@@ -8,9 +8,9 @@
 enum {
     RARELY_MS = 80, /* adds to the delay of RTMP viewers; 64 KiB, what is read at once, at 6 Mb/s */
     OFTEN_MS = 20,
-    UNSURE_MS = 10,       /* nobody knows when the next key frame comes */
-    EARLY_MS = 40,        /* so much earlier than expected it may come */
-    LATE_MS = 200,        /* ... and later */
+    UNSURE_MS = 10,        /* nobody knows when the next key frame comes */
+    EARLY_MS = 40,         /* so much earlier than expected it may come */
+    LATE_MS = 200,         /* ... and later */
     BUSY_BYTES = 48 * 1024 /* a look found so much: the next had better come sooner */
 };
 
