@@ -76,6 +76,21 @@ bool playlist_drop_oldest(struct playlist *p)
 
 /* --- adding --- */
 
+/* Media must stay for its own length and the list's after leaving the list (HLS 6.2.2); how long
+ * ago the first entry left is told by the media that came since. */
+static bool first_has_had_its_time(const struct playlist *p)
+{
+    int64_t left = p->kept[0].duration;
+
+    if (p->n <= HLS_WINDOW)
+        return false;
+    for (size_t i = 0; i < HLS_WINDOW; i++)
+        left += p->kept[i].duration;
+    for (size_t i = HLS_WINDOW + 1; i < p->n; i++)
+        left -= p->kept[i].duration;
+    return left <= 0;
+}
+
 static void append(struct playlist *p, const struct entry *e)
 {
     if (p->n == PLAYLIST_KEPT)
@@ -83,6 +98,8 @@ static void append(struct playlist *p, const struct entry *e)
     p->kept[p->n++] = *e;
     p->bytes += e->media ? e->media->n : 0;
     p->gaps += e->gap;
+    while (first_has_had_its_time(p))
+        drop_first(p);
 }
 
 /* Of a longer absence the window's length is enough. */

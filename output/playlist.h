@@ -7,7 +7,8 @@
 #include "output/history.h"
 #include "output/shared_text.h"
 
-/* Listed, and fetchable after leaving the window: for the window's length and their own. */
+/* Listed, and fetchable after leaving the window: for the window's length and their own, which is
+ * more than twice the window where lengths differ. */
 enum { PLAYLIST_KEPT = 3 * HLS_WINDOW, PLAYLIST_LEAST = 3 };
 
 struct entry {
