@@ -20,6 +20,7 @@ struct segmenter {
     size_t hashed;              /* bytes of it already in the hash */
     int64_t start_pts, end_pts; /* 90 kHz; of the leading track */
     int64_t last_duration;
+    size_t last_bytes; /* of the segment before */
     int64_t wall_ms;
     int frames; /* of the leading track */
     bool discontinuity;
@@ -81,6 +82,12 @@ static void hash_what_is_new(struct segmenter *s)
     s->hashed = s->bytes.n;
 }
 
+/* Room that is not written to costs nothing; growing to it step by step would leave holes. */
+static void reserve_like_the_last(struct segmenter *s)
+{
+    (void)buf_reserve(&s->bytes, MIN(s->last_bytes + s->last_bytes / 4, SEGMENT_MAX_BYTES));
+}
+
 static void begin(struct segmenter *s, const struct frame *f)
 {
     for (int k = 0; k < TRACK_KINDS; k++) {
@@ -89,6 +96,7 @@ static void begin(struct segmenter *s, const struct frame *f)
         s->held[k] = track_ref(&s->tracks[k]);
     }
     buf_clear(&s->bytes);
+    reserve_like_the_last(s);
     keccak_init(&s->hash);
     s->hashed = 0;
     s->discontinuity = f->discontinuity || s->config_changed;
@@ -126,6 +134,7 @@ static void end(struct segmenter *s, int64_t end_pts)
     seg->audio = track_ref(&s->held[TRACK_AUDIO]);
     if (segment_has_video(seg))
         seg->fps = (double)s->frames * TICKS_PER_SECOND / (double)seg->duration;
+    s->last_bytes = s->bytes.n;
     seg->media = blob_of_buf(&s->bytes);
     buf_init(&s->bytes, SEGMENT_MAX_BYTES);
     s->conf.on_segment(seg, s->conf.arg);
