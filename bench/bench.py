@@ -302,11 +302,18 @@ def cost_of_publishers(server, pid, file, count, seconds):
     return used, full, empty
 
 
-def media_kept(g):
-    """Bytes of media: what playlists hold by the gateway's own count, and the segments being
-    filled, half full on average."""
+def memory_with_media(g, seconds=4):
+    """(PSS KiB, KiB of media in it), means over whole segments: publishers that began together
+    fill theirs together. Media is what playlists hold by the gateway's own count, and the
+    segments being filled, half full on average."""
+    sizes, kept = [], []
     filling = sum(s["source"]["bitrate"] for s in g.status()["streams"]) / 8
-    return g.metric("leat_media_bytes") + filling
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        sizes.append(pss(g.pid))
+        kept.append((g.metric("leat_media_bytes") + filling) / 1024)
+        time.sleep(0.1)
+    return statistics.mean(sizes), statistics.mean(kept)
 
 
 def publishers(folder, clips):
@@ -324,13 +331,13 @@ def publishers(folder, clips):
     before, began = cpu(g.pid), time.monotonic()
     time.sleep(seconds)
     used = (cpu(g.pid) - before) / (time.monotonic() - began)
-    full, media = pss(g.pid), media_kept(g)
+    full, media = memory_with_media(g)
     stop(p)
     net.close()
     row(f"RTMP publishers at 600 kb/s on one core (from {count})", f"{count / used:.0f}", "1200",
         f"nginx-rtmp {count / peer:.0f} in this run, ratio {peer / used:.2f}")
     row("  memory each beyond the media kept",
-        f"{(full - empty - media / 1024) / count:.0f} KiB", "64 KiB",
+        f"{(full - empty - media) / count:.0f} KiB", "64 KiB",
         f"nginx-rtmp {(peer_full - peer_empty) / count:.0f} KiB and files")
 
 

@@ -625,5 +625,6 @@ void live_free(struct live *l)
     track_cleanup(&l->last_video);
     track_cleanup(&l->last_audio);
     timer_free(l->timer);
+    troubles_cleanup(&l->troubles);
     free(l);
 }

@@ -1,8 +1,14 @@
 #include "gateway/troubles.h"
 
-#include <stdio.h>
+#include <stdlib.h>
 
 #include "base/clock.h"
+
+void troubles_cleanup(struct troubles *t)
+{
+    for (size_t i = 0; i < TROUBLES_KEPT; i++)
+        free(t->ring[i].text);
+}
 
 void troubles_add(struct troubles *t, int64_t segment, const char *text)
 {
@@ -10,7 +16,8 @@ void troubles_add(struct troubles *t, int64_t segment, const char *text)
 
     to->at_ms = clock_wall_ms();
     to->segment = segment;
-    snprintf(to->text, sizeof(to->text), "%s", text);
+    free(to->text);
+    to->text = xasprintf("%.*s", TROUBLE_TEXT_MAX, text);
 }
 
 void troubles_write(const struct troubles *t, struct json_out *j)
