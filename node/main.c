@@ -21,7 +21,12 @@
 
 extern char **environ;
 
-enum { EXIT_START_FAILED = 2, DEBUG_VERBOSITY = 5, MEDIA_PIECE_BYTES = 64 * 1024 };
+enum {
+    EXIT_START_FAILED = 2,
+    DEBUG_VERBOSITY = 5,
+    MEDIA_PIECE_BYTES = 64 * 1024,
+    PASSING_BYTES = 8 << 20
+};
 
 static const struct role *const roles[] = {&role_gateway, &role_orchestrator, &role_transcoder,
                                            &role_up};
@@ -146,14 +151,22 @@ static enum rc start(struct node *n, struct err *err)
     return rc;
 }
 
+/* Media that is kept is mapped piece by piece: that leaves no holes, and what playlists drop goes
+ * back to the system. (glibc would raise the threshold by itself.) What only passes through had
+ * better use the same pages again. */
+static void tune_memory(bool keeps_media)
+{
+    mallopt(M_MMAP_THRESHOLD, keeps_media ? MEDIA_PIECE_BYTES : PASSING_BYTES);
+    if (!keeps_media)
+        mallopt(M_TRIM_THRESHOLD, PASSING_BYTES);
+}
+
 static int run(struct node *n)
 {
     struct err err = {0};
 
     signal(SIGPIPE, SIG_IGN);
-    /* Media comes and goes in pieces of this size: mapped one by one they leave no holes, and
-     * what playlists drop goes back to the system. glibc would raise the threshold by itself. */
-    mallopt(M_MMAP_THRESHOLD, MEDIA_PIECE_BYTES);
+    tune_memory(n->role->keeps_media);
     n->loop = loop_new();
     loop_on_signal(n->loop, SIGTERM, on_signal, n);
     loop_on_signal(n->loop, SIGINT, on_signal, n);

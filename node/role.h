@@ -30,6 +30,7 @@ struct role {
     int option_role;                                 /* ROLE_G ... */
     uint16_t admin_port;                             /* default of -cliAddr; 0: none */
     const char *summary;                             /* one line of `leat help` */
+    bool keeps_media;                                /* for the length of playlists */
     void *(*start)(struct node *n, struct err *err); /* NULL and *err */
     /* Finish what runs, then call node_stopped(); a second signal stops at once. */
     void (*drain)(struct node *n);

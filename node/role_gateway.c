@@ -201,6 +201,7 @@ const struct role role_gateway = {
     .node_type = "bctr",
     .option_role = ROLE_G,
     .admin_port = ADMIN_PORT,
+    .keeps_media = true,
     .summary = "take live streams in, have them transcoded, play them",
     .start = start,
     .drain = drain,
