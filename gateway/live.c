@@ -2,7 +2,6 @@
 
 #include <assert.h>
 #include <inttypes.h>
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -82,21 +81,14 @@ void live_trouble(struct live *l, int64_t segment, const char *text)
 
 /* --- what is handed to playback --- */
 
-/* Never changes, so it is taken from the first segment: the source's key frames decide. */
-static double target_duration(const struct segment *first)
-{
-    double s = (double)first->duration / TICKS_PER_SECOND;
-
-    return MAX(round(s), (double)SEGMENT_TARGET_TICKS / TICKS_PER_SECOND);
-}
-
-static void open_playback(struct live *l, const struct segment *first)
+static void open_playback(struct live *l)
 {
     struct playback_stream_conf conf = {.name = l->name,
-                                        .target_duration_s = target_duration(first),
-                                        .first_msn = first->msn,
+                                        .target_duration_s =
+                                            (double)SEGMENT_TARGET_TICKS / TICKS_PER_SECOND,
+                                        .first_msn = l->next_msn,
                                         .discontinuity_sequence = l->discontinuities};
-    struct playback_rendition_conf source = {.name = "source", .container = first->container};
+    struct playback_rendition_conf source = {.name = "source", .container = l->container};
 
     l->out = playback_stream_open(l->g->playback, &conf);
     assert(l->out); /* one live per name, so no other stream of that name is on air */
@@ -108,7 +100,16 @@ static void open_playback(struct live *l, const struct segment *first)
 
         l->renditions[i] = playback_rendition_add(l->out, &r);
     }
-    metric_stream_started();
+}
+
+/* What never showed a segment leaves nothing behind. */
+static void end_playback(struct live *l)
+{
+    if (l->segments)
+        playback_stream_end(l->out);
+    else
+        playback_stream_close(l->out);
+    l->out = NULL; /* playback forgets it by itself, before we do */
 }
 
 static void save_numbers(struct live *l)
@@ -142,7 +143,8 @@ static void list_segment(struct live *l, int rendition, const struct segment *s,
 
 static void note_source(struct live *l, const struct segment *s)
 {
-    l->segments++;
+    if (l->segments++ == 0)
+        metric_stream_started();
     l->bytes_in += (int64_t)s->media->n;
     l->source_fps = s->fps;
     l->source_bps = (int64_t)s->media->n * 8 * TICKS_PER_SECOND / s->duration;
@@ -154,8 +156,6 @@ static void list_source(struct live *l, struct segment *s)
 {
     if (s->discontinuity)
         l->discontinuities++;
-    if (!l->out)
-        open_playback(l, s);
     note_source(l, s);
     list_segment(l, l->source_rendition, s, s->media, NULL);
     save_numbers(l);
@@ -393,6 +393,7 @@ void live_add_viewer(struct live *l, struct rtmp_session *s)
 
 static void on_air(struct live *l)
 {
+    open_playback(l);
     log_info(&l->log, "on air by %s from number %" PRId64 "%s%s",
              l->ingest == INGEST_RTMP ? "RTMP" : "push", l->next_msn, l->encoder[0] ? ", " : "",
              l->encoder);
@@ -437,9 +438,7 @@ static void finish_when_empty(struct live *l)
     if (!l->ending || queue_length(l->queue))
         return;
     l->ending = false;
-    if (l->out)
-        playback_stream_end(l->out);
-    l->out = NULL; /* playback forgets it by itself, before we do */
+    end_playback(l);
     routing_free(l->routing);
     l->routing = NULL;
 }
@@ -455,8 +454,7 @@ static void finish(struct live *l)
     }
     flush(l);
     viewers_end(&l->viewers);
-    if (l->out)
-        playback_rendition_end(l->out, l->source_rendition);
+    playback_rendition_end(l->out, l->source_rendition);
     l->ending = true;
     metric_stream_ended();
     metric_live_streams(gateway_count_live(l->g));
@@ -545,6 +543,7 @@ static void set_profiles(struct live *l, const struct profile *profiles, size_t 
         profiles = l->g->conf.profiles;
         n = l->g->conf.n_profiles;
     }
+    l->container = container;
     memcpy(l->profiles, profiles, n * sizeof(*profiles));
     l->n_profiles = n;
     for (size_t i = 0; i < n; i++)
@@ -618,8 +617,8 @@ void live_free(struct live *l)
     routing_free(l->routing);
     timeline_free(l->timeline);
     segmenter_free(l->segmenter);
-    if (l->out && l->ending)
-        playback_stream_end(l->out);
+    if (l->ending)
+        end_playback(l);
     for (int k = 0; k < TRACK_KINDS; k++)
         track_cleanup(&l->tracks[k]);
     track_cleanup(&l->last_video);

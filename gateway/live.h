@@ -69,7 +69,8 @@ struct live {
     struct list waiters; /* while OPENING */
 
     int64_t next_msn, discontinuities; /* as far as the playlists know */
-    struct playback_stream *out;       /* from the first segment on */
+    struct playback_stream *out;       /* from ON on, until its last segment is in */
+    enum container container;
     int source_rendition, renditions[MAX_PROFILES];
     struct queue *queue;
     struct routing *routing;

@@ -1,5 +1,6 @@
 #include "output/history.h"
 
+#include <math.h>
 #include <string.h>
 
 static const struct moment *last_of(const struct history *h)
@@ -58,6 +59,8 @@ const struct moment *history_note(struct history *h, const struct playback_segme
         return history_find(h, seg->msn);
     if (last)
         fill(h, seg);
+    else
+        h->target_s = MAX(h->target_s, (int)lround((double)seg->duration / TICKS_PER_SECOND));
     append(h, &(struct moment){.msn = seg->msn,
                                .url_seq = next_url_seq(h, seg->url_seq),
                                .duration = seg->duration,

@@ -24,6 +24,7 @@ struct history {
     struct moment kept[HISTORY_KEPT]; /* rising msn without holes */
     size_t n;
     int64_t discontinuities; /* in those that were dropped, and before the stream */
+    int target_s;            /* TARGETDURATION: raised by the first moment, then fixed */
 };
 
 /* The moment of seg's number, made when it is new; NULL for one older than all that is kept.

@@ -17,6 +17,7 @@
 enum {
     MAX_WAITERS = 1000,     /* of a stream; the next hears 503 at once */
     MAX_WAIT_MS = 8000,     /* players give up at 10 s */
+    FIRST_WAIT_MS = 9500,   /* an encoder left alone sends a key frame every 8.4 s */
     SEGMENT_AGE_S = 86400,  /* its URL names it for good */
     REUSED_URL_TARGETS = 6, /* of a pushed number, which tomorrow's stream uses again */
     MULTIVARIANT = -1       /* in place of a rendition's index */
@@ -34,7 +35,6 @@ struct waiter {
 struct playback_stream {
     struct playback *playback;
     char *name, *path; /* path: "/stream/NAME", escaped */
-    int target_duration;
     int64_t first_msn;
     struct history history;
     struct playlist *renditions[HLS_MAX_RENDITIONS];
@@ -59,6 +59,8 @@ struct playback *playback_new(struct loop *l, const struct playback_conf *conf)
     p->conf = *conf;
     if (!p->conf.max_bytes_per_stream)
         p->conf.max_bytes_per_stream = DEFAULT_MAX_BYTES;
+    if (!p->conf.first_wait_ms)
+        p->conf.first_wait_ms = FIRST_WAIT_MS;
     p->streams = map_new();
     return p;
 }
@@ -94,7 +96,7 @@ static bool try_answer(struct playback_stream *s, struct http_exchange *x, int r
     struct shared_text *text = text_of(s, rendition);
 
     if (text)
-        deliver_playlist(x, text, s->target_duration);
+        deliver_playlist(x, text, s->history.target_s);
     return text != NULL;
 }
 
@@ -137,6 +139,17 @@ static void watch_waiters(struct playback_stream *s)
         timer_stop(s->timer);
 }
 
+/* A stream that has shown nothing is none yet; a rendition may still come. */
+static void refuse_waiter(const struct playback_stream *s, struct waiter *w)
+{
+    if (!s->history.n)
+        deliver_refusal(w->x, 404,
+                        "the publisher is there, its first segment is not: it begins with a key "
+                        "frame and ends with another. Does the encoder send one every 2 s?");
+    else
+        deliver_refusal(w->x, 503, "no orchestrator has returned a segment of this rendition yet");
+}
+
 static void give_up_waiting(struct playback_stream *s)
 {
     int64_t now = loop_now_ms(s->playback->loop);
@@ -145,9 +158,15 @@ static void give_up_waiting(struct playback_stream *s)
         if (w->until_ms > now)
             break;
         waiter_leave(w);
-        deliver_refusal(w->x, 503, "no segment came yet: is the publisher sending key frames?");
+        refuse_waiter(s, w);
     }
     watch_waiters(s);
+}
+
+static int64_t longest_wait_ms(const struct playback_stream *s)
+{
+    return s->history.n ? MIN(3000 * (int64_t)s->history.target_s, (int64_t)MAX_WAIT_MS)
+                        : s->playback->conf.first_wait_ms;
 }
 
 static void wait_for_segment(struct playback_stream *s, struct http_exchange *x, int rendition)
@@ -162,19 +181,24 @@ static void wait_for_segment(struct playback_stream *s, struct http_exchange *x,
     w->stream = s;
     w->x = x;
     w->rendition = rendition;
-    w->until_ms = loop_now_ms(s->playback->loop) +
-                  MIN(3000 * (int64_t)s->target_duration, (int64_t)MAX_WAIT_MS);
+    w->until_ms = loop_now_ms(s->playback->loop) + longest_wait_ms(s);
     http_on_closed(x, on_waiter_closed, w);
     list_push(&s->waiters, &w->node);
     watch_waiters(s);
 }
 
+/* Who waited for the stream's first segment and wants a rendition waits as long as others from
+ * now on, so the list stays in the order in which they give up. */
 static void answer_waiters(struct playback_stream *s)
 {
+    int64_t until_ms = loop_now_ms(s->playback->loop) + longest_wait_ms(s);
+
     LIST_EACH (&s->waiters, struct waiter, node, w)
         if (text_of(s, w->rendition)) {
             waiter_leave(w);
             (void)try_answer(s, w->x, w->rendition);
+        } else {
+            w->until_ms = MIN(w->until_ms, until_ms);
         }
     watch_waiters(s);
 }
@@ -218,7 +242,7 @@ struct playback_stream *playback_stream_open(struct playback *p,
     s->playback = p;
     s->name = xstrdup(conf->name);
     s->path = path_of(conf->name);
-    s->target_duration = MAX((int)lround(conf->target_duration_s), 1);
+    s->history.target_s = MAX((int)lround(conf->target_duration_s), 1);
     s->first_msn = conf->first_msn;
     s->history.discontinuities = conf->discontinuity_sequence;
     list_init(&s->waiters);
@@ -232,7 +256,7 @@ int playback_rendition_add(struct playback_stream *s, const struct playback_rend
     struct playlist *p = xcalloc(1, sizeof(*p));
 
     assert(s->n < HLS_MAX_RENDITIONS);
-    playlist_init(p, &s->history, s->path, conf, s->target_duration);
+    playlist_init(p, &s->history, s->path, conf);
     s->renditions[s->n] = p;
     return s->n++;
 }
@@ -293,7 +317,7 @@ void playback_stream_end(struct playback_stream *s)
     refuse_all(s, 404, "the stream ended before it had a segment");
     s->ended = true;
     /* Viewers fetch the rest: for the list's length and as long again for those who lag. */
-    timer_start(s->timer, (int64_t)2000 * HLS_WINDOW * s->target_duration);
+    timer_start(s->timer, (int64_t)2000 * HLS_WINDOW * s->history.target_s);
 }
 
 void playback_stream_close(struct playback_stream *s)
@@ -338,7 +362,12 @@ static int find_rendition(const struct playback_stream *s, struct slice name)
     return MULTIVARIANT;
 }
 
-/* The newest that is on air, else the newest. */
+/* One that has something to show is worth more than one about to begin, that more than a past one. */
+static int worth_as_current(const struct playback_stream *s)
+{
+    return s->ended ? 0 : s->history.n ? 2 : 1;
+}
+
 static struct playback_stream *newest(const struct playback *p)
 {
     struct playback_stream *found = NULL;
@@ -348,7 +377,7 @@ static struct playback_stream *newest(const struct playback *p)
     while (map_next(p->streams, &at, NULL, &value)) {
         struct playback_stream *s = value;
 
-        if (!found || !s->ended || found->ended)
+        if (!found || worth_as_current(s) >= worth_as_current(found))
             found = s;
     }
     return found;
@@ -424,7 +453,7 @@ static void answer_segment(struct playback_stream *s, struct http_exchange *x, i
     if (e)
         deliver_segment(x, e->media, p->ext,
                         e->at.url_seq == e->at.msn ? (int)SEGMENT_AGE_S
-                                                   : REUSED_URL_TARGETS * s->target_duration);
+                                                   : REUSED_URL_TARGETS * s->history.target_s);
     else
         deliver_refusal(x, 404, "no such segment: it has left memory, or never came");
 }

@@ -10,9 +10,11 @@
  *
  * Numbers: every rendition of a stream shows the same MEDIA-SEQUENCE for the same content;
  * EXT-X-MEDIA-SEQUENCE is the segment's own number `msn`. A rendition's segment that is known
- * to be lost is a GAP. TARGETDURATION is fixed when the stream starts. Segments stay fetchable
+ * to be lost is a GAP. TARGETDURATION is fixed with the first segment. Segments stay fetchable
  * after leaving the window for the window's length and their own, as far as memory allows.
- * A playlist that has nothing to list yet is held until it has, for up to 3 target durations.
+ * A playlist that has nothing to list yet is held until it has: 9.5 s for the stream's first
+ * segment, then 404; up to 3 target durations for a rendition's, then 503. So a stream is opened
+ * when its publisher comes, and players that start with it find it.
  * Source: video.md 9.4; delivery.md b.2, b.3 (no directives here), b.6, b.7.
  */
 #ifndef LEAT_OUTPUT_PLAYBACK_H
@@ -32,6 +34,7 @@ struct playback_stream;
 struct playback_conf {
     bool current_manifest;       /* -currentManifest */
     size_t max_bytes_per_stream; /* media kept; 0: 256 MiB. Oldest go first, the newest never */
+    int first_wait_ms;           /* for a stream's first segment; 0: 9500 */
 };
 
 struct playback *playback_new(struct loop *l, const struct playback_conf *conf);
@@ -43,7 +46,7 @@ bool playback_handle(struct playback *p, struct http_exchange *x);
 
 struct playback_stream_conf {
     const char *name;               /* "demo" */
-    double target_duration_s;       /* rounded as HLS rounds durations; never changes */
+    double target_duration_s;       /* at least; a longer first segment decides (rounded) */
     int64_t first_msn;              /* goes on where an earlier run stopped */
     int64_t discontinuity_sequence; /* before the first segment */
 };

@@ -14,7 +14,7 @@ enum { MAX_TEXT = 64 * 1024, AUDIO_BPS = 192000 };
 #define HOUR_TICKS (3600 * (int64_t)TICKS_PER_SECOND)
 
 void playlist_init(struct playlist *p, const struct history *history, const char *stream_path,
-                   const struct playback_rendition_conf *conf, int target_duration)
+                   const struct playback_rendition_conf *conf)
 {
     struct buf escaped;
 
@@ -26,7 +26,6 @@ void playlist_init(struct playlist *p, const struct history *history, const char
     buf_cleanup(&escaped);
     p->ext = conf->container == CONTAINER_MP4 ? ".mp4" : ".ts";
     p->bitrate = conf->bitrate;
-    p->target_duration = target_duration;
     p->history = history;
 }
 
@@ -126,7 +125,7 @@ static int64_t bits_per_second(int64_t bits, int64_t ticks)
  * those that end with the newest. One that is longer stands for itself. */
 static int64_t peak_at_end(const struct playlist *p)
 {
-    int64_t target = p->target_duration * (int64_t)TICKS_PER_SECOND;
+    int64_t target = p->history->target_s * (int64_t)TICKS_PER_SECOND;
     int64_t bits = 0, ticks = 0, peak = 0;
 
     for (size_t i = p->n; i > 0 && p->kept[i - 1].media; i--) {
@@ -231,7 +230,7 @@ static struct blob *render(const struct playlist *p)
     buf_printf(&out,
                "#EXTM3U\n#EXT-X-VERSION:3\n#EXT-X-TARGETDURATION:%d\n"
                "#EXT-X-MEDIA-SEQUENCE:%" PRId64 "\n#EXT-X-DISCONTINUITY-SEQUENCE:%" PRId64 "\n",
-               p->target_duration, first, history_discontinuities_before(p->history, first));
+               p->history->target_s, first, history_discontinuities_before(p->history, first));
     for (size_t i = first_listed(p); i < p->n; i++)
         write_entry(p, &p->kept[i], &out);
     if (p->ended)

@@ -22,7 +22,6 @@ struct playlist {
     char name[PROFILE_NAME_MAX + 1];
     char *path; /* "/stream/NAME/RENDITION", escaped for URIs */
     const char *ext;
-    int target_duration;           /* seconds, fixed */
     int bitrate;                   /* asked, bits a second; 0: unknown */
     const struct history *history; /* the stream's */
 
@@ -40,7 +39,7 @@ struct playlist {
 };
 
 void playlist_init(struct playlist *p, const struct history *history, const char *stream_path,
-                   const struct playback_rendition_conf *conf, int target_duration);
+                   const struct playback_rendition_conf *conf);
 void playlist_cleanup(struct playlist *p);
 
 /* `at` is the history's moment of seg's number. RC_STALE, RC_EXISTS, RC_CLOSED; numbers left out

@@ -108,6 +108,25 @@ def settled(gateway, name):
     return small if small.segments[-1]["n"] == source.segments[-1]["n"] else None
 
 
+def test_a_player_that_starts_with_the_publisher_plays(gateway, copying):
+    """Fault: a player that is started together with the encoder hears 404 and gives up, for the
+    first segment takes two seconds. It waits instead, and one request is enough."""
+    gateway.publish("together", copying)
+    wait_for(lambda: gateway.stream("together")["state"] == "live", 10, "the publisher")
+    assert not gateway.stream("together")["segments"], "too late to try"
+    assert list(gateway.master("together")) == ["source"]
+    assert gateway.playlist("together").segments[0]["n"] == 0
+
+
+def test_a_publisher_without_key_frames_is_told_to_players(gateway):
+    """Fault: `no such stream` while the encoder sends. The answer names what is missing."""
+    gateway.publish("rare", gop=900, seconds=25)
+    wait_for(lambda: gateway.stream("rare")["state"] == "live", 10, "the publisher")
+    with pytest.raises(OSError) as refusal:
+        fetch(gateway.url("/stream/rare.m3u8"))
+    assert refusal.value.code == 404 and b"first segment is not" in refusal.value.read()
+
+
 def test_grace_over_is_the_end(gateway, on_air):
     """Fault: players wait for ever for a publisher that never returns."""
     on_air["short-lived"].cut()

@@ -30,7 +30,8 @@ static int setup(void **state)
     struct http_server_conf conf = {.listen = {.addr = "127.0.0.1:0"}, .on_request = on_request};
 
     setup_loop(state);
-    playback = playback_new(loop, &(struct playback_conf){.current_manifest = true});
+    playback = playback_new(
+        loop, &(struct playback_conf){.current_manifest = true, .first_wait_ms = 1500});
     stream = playback_stream_open(playback, &(struct playback_stream_conf){"demo", 1, 1});
     source = playback_rendition_add(stream, &(struct playback_rendition_conf){"source"});
     server = http_server_open(loop, &conf, NULL);
@@ -419,7 +420,7 @@ static void odd_names_are_found(void **state)
 
 static void current_is_the_newest_on_air(void **state)
 {
-    struct playback_stream *first = stream;
+    struct playback_stream *first = stream, *begun;
 
     (void)state;
     add(1, "media");
@@ -427,6 +428,9 @@ static void current_is_the_newest_on_air(void **state)
     source = playback_rendition_add(stream, &(struct playback_rendition_conf){"source"});
     add(1, "media");
     assert_non_null(strstr(body(get("/stream/Current.m3u8")), "\nsecond/source.m3u8\n"));
+    begun = playback_stream_open(playback, &(struct playback_stream_conf){"begun", 1, 1});
+    assert_non_null(strstr(body(get("/stream/Current.m3u8")), "\nsecond/source.m3u8\n"));
+    playback_stream_close(begun);
     playback_stream_end(stream);
     assert_non_null(strstr(body(get("/stream/current.m3u8")), "\ndemo/source.m3u8\n"));
     playback_stream_close(first);
@@ -499,21 +503,57 @@ static void those_who_wait_hear_that_it_ended(void **state)
     buf_cleanup(&b.body);
 }
 
-/* Three target durations of a second. */
 static void those_who_wait_give_up(void **state)
 {
     struct got a;
 
     (void)state;
     start(&a, "GET", "/stream/demo.m3u8", NULL);
-    run_for(2500);
+    run_for(1200);
     assert_false(a.over);
     RUN_UNTIL(a.over);
+    assert_int_equal(a.status, 404); /* there is no such stream yet */
+    assert_header(&a, "access-control-allow-origin: *");
+    assert_non_null(strstr(body(&a), "its first segment is not"));
+    buf_cleanup(&a.body);
+}
+
+/* Three target durations of a second, whether they came before the first segment or after it. */
+static void those_who_wait_for_a_rendition_give_up(void **state)
+{
+    struct got a, b;
+
+    (void)state;
+    playback_rendition_add(stream, &(struct playback_rendition_conf){"never"});
+    start(&a, "GET", "/stream/demo/never.m3u8", NULL);
+    let_them_arrive();
+    add(1, "media");
+    start(&b, "GET", "/stream/demo/never.m3u8", NULL);
+    run_for(1000);
+    assert_false(a.over || b.over);
+    RUN_UNTIL(a.over);
+    assert_false(b.over);
     assert_int_equal(a.status, 503);
     assert_header(&a, "retry-after: 1");
-    assert_header(&a, "access-control-allow-origin: *");
-    assert_non_null(strstr(body(&a), "no segment came yet"));
+    assert_non_null(strstr(body(&a), "no orchestrator"));
+    RUN_UNTIL(b.over);
+    assert_int_equal(b.status, 503);
     buf_cleanup(&a.body);
+    buf_cleanup(&b.body);
+}
+
+/* Players count on it, so the first segment decides for good; what is asked is the least. */
+static void the_first_segment_fixes_the_target(void **state)
+{
+    struct playback_segment seg = {.msn = 1, .url_seq = 1, .duration = 83 * SECOND / 10};
+
+    (void)state;
+    seg.media = blob_copy(SLICE_LIT("media"));
+    assert_int_equal(playback_segment_add(stream, source, &seg, NULL), RC_OK);
+    blob_unref(&seg.media);
+    assert_non_null(strstr(body(get("/stream/demo/source.m3u8")), "TARGETDURATION:8\n"));
+    add(2, "media");
+    assert_non_null(strstr(body(get("/stream/demo/source.m3u8")), "TARGETDURATION:8\n"));
 }
 
 static void those_who_leave_are_forgotten(void **state)
@@ -679,6 +719,8 @@ int main(void)
         T(the_first_segment_answers_those_who_wait),
         T(those_who_wait_hear_that_it_ended),
         T(those_who_wait_give_up),
+        T(those_who_wait_for_a_rendition_give_up),
+        T(the_first_segment_fixes_the_target),
         T(those_who_leave_are_forgotten),
         T(a_stream_may_go_while_they_wait),
         T(ffprobe_sees_every_frame),

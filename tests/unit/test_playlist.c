@@ -383,7 +383,7 @@ static void what_is_shared_is_rendered_once(void **state)
 
     (void)state;
     (void)r;
-    playlist_init(&p, &h, "/stream/x", &(struct playback_rendition_conf){"y"}, 2);
+    playlist_init(&p, &h, "/stream/x", &(struct playback_rendition_conf){"y"});
     assert_null(playlist_text(&p));
     assert_int_equal(playlist_add(&p, &seg, history_note(&h, &seg), NULL), RC_OK);
     first = playlist_text(&p)->plain;
