@@ -3,8 +3,16 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
+#include "base/list.h"
 #include "base/log.h"
 #include "media/ts/ts_mux.h"
+
+/* Audio that came while a video track might still appear. */
+struct held_frame {
+    struct list_node node;
+    struct frame frame;
+    int64_t wall_ms;
+};
 
 struct segmenter {
     struct segmenter_conf conf;
@@ -24,8 +32,9 @@ struct segmenter {
     int64_t wall_ms;
     int frames; /* of the leading track */
     bool discontinuity;
-    int64_t audio_since; /* pts of the first audio while there is no video track */
-    bool audio_waits;
+    bool audio_leads; /* no video came for so long that none is expected */
+    struct list early; /* audio held until then */
+    size_t early_bytes;
 };
 
 struct segmenter *segmenter_new(const struct segmenter_conf *conf)
@@ -35,13 +44,29 @@ struct segmenter *segmenter_new(const struct segmenter_conf *conf)
     s->conf = *conf;
     s->mux = ts_mux_new();
     buf_init(&s->bytes, SEGMENT_MAX_BYTES);
+    list_init(&s->early);
     return s;
+}
+
+static void drop_held(struct segmenter *s, struct held_frame *h)
+{
+    list_remove(&s->early, &h->node);
+    s->early_bytes -= h->frame.data->n;
+    frame_cleanup(&h->frame);
+    free(h);
+}
+
+static void drop_all_held(struct segmenter *s)
+{
+    LIST_EACH (&s->early, struct held_frame, node, h)
+        drop_held(s, h);
 }
 
 void segmenter_free(struct segmenter *s)
 {
     if (!s)
         return;
+    drop_all_held(s);
     ts_mux_free(s->mux);
     buf_cleanup(&s->bytes);
     for (int k = 0; k < TRACK_KINDS; k++) {
@@ -88,7 +113,7 @@ static void reserve_like_the_last(struct segmenter *s)
     (void)buf_reserve(&s->bytes, MIN(s->last_bytes + s->last_bytes / 4, SEGMENT_MAX_BYTES));
 }
 
-static void begin(struct segmenter *s, const struct frame *f)
+static void begin(struct segmenter *s, const struct frame *f, int64_t wall_ms)
 {
     for (int k = 0; k < TRACK_KINDS; k++) {
         ts_mux_track(s->mux, (enum track_kind)k, &s->tracks[k]);
@@ -104,7 +129,7 @@ static void begin(struct segmenter *s, const struct frame *f)
     s->start_pts = f->pts;
     s->end_pts = f->pts;
     s->frames = 0;
-    s->wall_ms = clock_wall_ms();
+    s->wall_ms = wall_ms;
     s->open = true;
     ts_mux_begin(s->mux, &s->bytes, s->discontinuity);
 }
@@ -151,21 +176,9 @@ static bool closes(const struct segmenter *s, const struct frame *f)
     return f->discontinuity || s->config_changed || f->pts - s->start_pts >= s->conf.target - slack;
 }
 
-/* Until a video track is known, audio waits AUDIO_ONLY_AFTER_TICKS before it leads alone. */
-static bool audio_may_lead(struct segmenter *s, const struct frame *f)
+static bool begins(const struct segmenter *s, const struct frame *f)
 {
-    if (!s->audio_waits) {
-        s->audio_waits = true;
-        s->audio_since = f->pts;
-    }
-    return f->pts - s->audio_since >= AUDIO_ONLY_AFTER_TICKS;
-}
-
-static bool begins(struct segmenter *s, const struct frame *f)
-{
-    if (s->open || f->kind != leader(s))
-        return false;
-    return f->kind == TRACK_VIDEO ? f->key : audio_may_lead(s, f);
+    return !s->open && f->kind == leader(s) && f->key;
 }
 
 /* A video track that appears in an audio-only stream takes the lead at its first key frame. */
@@ -174,12 +187,12 @@ static bool video_takes_over(const struct segmenter *s, const struct frame *f)
     return s->open && s->tracks_changed && f->kind == TRACK_VIDEO && f->key;
 }
 
-void segmenter_frame(struct segmenter *s, const struct frame *f)
+static void take_frame(struct segmenter *s, const struct frame *f, int64_t wall_ms)
 {
     if (closes(s, f) || video_takes_over(s, f))
         end(s, f->discontinuity ? s->end_pts + s->last_duration : f->pts);
     if (begins(s, f))
-        begin(s, f);
+        begin(s, f, wall_ms);
     if (!s->open)
         return;
     ts_mux_frame(s->mux, f, &s->bytes);
@@ -192,8 +205,47 @@ void segmenter_frame(struct segmenter *s, const struct frame *f)
         s->last_duration = f->duration;
 }
 
+/* --- audio until it is known whether it is alone --- */
+
+static void let_audio_lead(struct segmenter *s)
+{
+    s->audio_leads = true;
+    LIST_EACH (&s->early, struct held_frame, node, h) {
+        take_frame(s, &h->frame, h->wall_ms);
+        drop_held(s, h);
+    }
+}
+
+static void hold(struct segmenter *s, const struct frame *f)
+{
+    struct held_frame *h = xcalloc(1, sizeof(*h)), *first;
+
+    h->frame = frame_ref(f);
+    h->wall_ms = clock_wall_ms();
+    list_push(&s->early, &h->node);
+    s->early_bytes += f->data->n;
+    first = LIST_FIRST(&s->early, struct held_frame, node);
+    if (f->pts - first->frame.pts >= AUDIO_ONLY_AFTER_TICKS || s->early.n >= HELD_MAX_FRAMES ||
+        s->early_bytes >= HELD_MAX_BYTES)
+        let_audio_lead(s);
+}
+
+void segmenter_frame(struct segmenter *s, const struct frame *f)
+{
+    if (f->kind == TRACK_AUDIO && !has_video(s) && !s->audio_leads) {
+        hold(s, f);
+        return;
+    }
+    if (f->kind == TRACK_VIDEO)
+        drop_all_held(s); /* pictures lead: what sounded before the first is not shown */
+    take_frame(s, f, clock_wall_ms());
+}
+
 void segmenter_flush(struct segmenter *s)
 {
+    if (!has_video(s))
+        let_audio_lead(s);
+    drop_all_held(s);
     if (s->open && s->frames > 0)
         end(s, s->end_pts + s->last_duration);
     s->open = false;

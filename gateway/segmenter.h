@@ -1,8 +1,9 @@
 /* gateway/segmenter.h: cuts a stream of exact frames into closed segments.
  *
  * A segment ends where a key frame begins, no earlier than the target length; a source
- * whose key frames are further apart gets longer ones. Audio only is cut by length. The
- * bytes are muxed and hashed as frames arrive, so closing costs nothing.
+ * whose key frames are further apart gets longer ones. Audio only is cut by length; it is held
+ * until it is sure that no video comes. The bytes are muxed and hashed as frames arrive, so closing
+ * costs nothing.
  */
 #ifndef LEAT_GATEWAY_SEGMENTER_H
 #define LEAT_GATEWAY_SEGMENTER_H
@@ -22,7 +23,9 @@ struct segmenter_conf {
 
 enum {
     SEGMENT_MAX_BYTES = 64 * 1024 * 1024, /* a longer one is cut without a key frame and dropped */
-    AUDIO_ONLY_AFTER_TICKS = 2 * TICKS_PER_SECOND /* audio without any video track for so long */
+    AUDIO_ONLY_AFTER_TICKS = 2 * TICKS_PER_SECOND, /* audio without any video track for so long */
+    HELD_MAX_FRAMES = 512, /* of it; more, or more bytes, end the wait */
+    HELD_MAX_BYTES = 512 * 1024
 };
 
 struct segmenter *segmenter_new(const struct segmenter_conf *conf);

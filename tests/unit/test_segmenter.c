@@ -115,6 +115,7 @@ static void begins_with_a_key_frame(void **state)
 static void audio_alone(void **state)
 {
     struct cut *c = cut_new();
+    int64_t total = 0;
 
     (void)state;
     add_track(c, TRACK_AUDIO, NULL);
@@ -122,13 +123,72 @@ static void audio_alone(void **state)
         feed(c, sound((int64_t)i * SOUND, 20));
     segmenter_flush(c->s);
     assert_true(c->n >= 3);
+    assert_int_equal(c->got[0]->first_pts, 0); /* what was held is there */
     for (int i = 0; i < c->n; i++) {
         assert_false(segment_has_video(c->got[i]));
         assert_true(c->got[i]->duration <= 2 * TICKS_PER_SECOND + SOUND);
+        total += c->got[i]->duration;
         if (i)
             assert_int_equal(c->got[i]->first_pts,
                              c->got[i - 1]->first_pts + c->got[i - 1]->duration);
     }
+    assert_int_equal(total, 400 * SOUND);
+    cut_free(c);
+}
+
+/* Shorter than the wait for a picture: it is a segment all the same. */
+static void a_little_audio_alone(void **state)
+{
+    struct cut *c = cut_new();
+
+    (void)state;
+    add_track(c, TRACK_AUDIO, NULL);
+    for (int i = 0; i < 50; i++)
+        feed(c, sound((int64_t)i * SOUND, 20));
+    assert_int_equal(c->n, 0);
+    segmenter_flush(c->s);
+    assert_int_equal(c->n, 1);
+    assert_int_equal(c->got[0]->duration, 50 * SOUND);
+    cut_free(c);
+}
+
+/* A sender whose clock stands still costs HELD_MAX_FRAMES or HELD_MAX_BYTES, no more. */
+static void held_audio_has_a_limit(void **state)
+{
+    static const struct {
+        int frames, bytes;
+    } rows[] = {{HELD_MAX_FRAMES, 20}, {9, HELD_MAX_BYTES / 8}};
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct cut *c = cut_new();
+
+        add_track(c, TRACK_AUDIO, NULL);
+        for (int n = 0; n < rows[i].frames; n++)
+            feed(c, sound(n, (size_t)rows[i].bytes));
+        feed(c, sound(3 * TICKS_PER_SECOND, 20)); /* closes a segment: one was open */
+        assert_int_equal(c->n, 1);
+        cut_free(c);
+    }
+}
+
+/* Pictures that come within the wait lead: the stream begins with the first of them. */
+static void pictures_soon_after_audio(void **state)
+{
+    struct cut *c = cut_new();
+
+    (void)state;
+    add_track(c, TRACK_AUDIO, NULL);
+    for (int i = 0; i < 20; i++)
+        feed(c, sound((int64_t)i * SOUND, 20));
+    add_track(c, TRACK_VIDEO, AVCC_HD);
+    for (int i = 0; i < 60; i++)
+        feed(c, picture(20 * SOUND + (int64_t)i * FRAME, 20 * SOUND + (int64_t)i * FRAME, i == 0,
+                        50));
+    segmenter_flush(c->s);
+    assert_int_equal(c->n, 1);
+    assert_int_equal(c->got[0]->first_pts, 20 * SOUND);
+    assert_int_equal(c->got[0]->duration, 60 * FRAME);
     cut_free(c);
 }
 
@@ -240,6 +300,9 @@ int main(void)
         cmocka_unit_test(key_frames_decide),
         cmocka_unit_test(begins_with_a_key_frame),
         cmocka_unit_test(audio_alone),
+        cmocka_unit_test(a_little_audio_alone),
+        cmocka_unit_test(held_audio_has_a_limit),
+        cmocka_unit_test(pictures_soon_after_audio),
         cmocka_unit_test(video_joins_late),
         cmocka_unit_test(a_new_size_begins_a_segment),
         cmocka_unit_test(a_jump_ends_a_segment),
