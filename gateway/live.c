@@ -84,8 +84,8 @@ void live_trouble(struct live *l, int64_t segment, const char *text)
 static void open_playback(struct live *l)
 {
     struct playback_stream_conf conf = {.name = l->name,
-                                        .target_duration_s =
-                                            (double)SEGMENT_TARGET_TICKS / TICKS_PER_SECOND,
+                                        .target_duration_s = (double)SEGMENT_TARGET_TICKS /
+                                                             TICKS_PER_SECOND,
                                         .first_msn = l->next_msn,
                                         .discontinuity_sequence = l->discontinuities};
     struct playback_rendition_conf source = {.name = "source", .container = l->container};
@@ -128,6 +128,7 @@ static void list_segment(struct live *l, int rendition, const struct segment *s,
                                    .url_seq = s->seq,
                                    .duration = s->duration,
                                    .discontinuity = s->discontinuity,
+                                   .continues = s->continues,
                                    .wall_ms = s->wall_ms,
                                    .media = media,
                                    .video = is ? &is->video : &s->video,
@@ -194,10 +195,43 @@ static void on_trouble(struct job *j, const char *sentence, void *arg)
     live_trouble(arg, j->conf.segment->msn, sentence);
 }
 
+/* Piece i of a joined group, under the number its source has. */
+static void list_piece(struct live *l, int rendition, const struct segment *whole, size_t i,
+                       struct blob *media, const struct verified *is)
+{
+    struct segment piece = *whole; /* borrows */
+
+    piece.msn += (int64_t)i;
+    piece.seq += (int64_t)i;
+    piece.duration = group_piece_duration(whole, i);
+    piece.discontinuity = whole->discontinuity && i == 0;
+    piece.continues = i > 0;
+    list_segment(l, rendition, &piece, media, is);
+}
+
 static void list_gaps(struct live *l, const struct segment *s)
 {
     for (size_t i = 0; i < l->n_profiles; i++)
-        list_segment(l, l->renditions[i], s, NULL, NULL);
+        for (size_t k = 0; k <= s->n_cuts; k++)
+            list_piece(l, l->renditions[i], s, k, NULL, NULL);
+}
+
+static void list_rendition(struct live *l, size_t i, const struct segment *s,
+                           const struct rendition *r)
+{
+    struct blob *media[GROUP_MAX_PIECES];
+    struct err err;
+
+    if (!s->n_cuts) {
+        list_segment(l, l->renditions[i], s, r->media, &r->is);
+        return;
+    }
+    if (group_cut(s, blob_slice(r->media), &r->is, media, &err) != RC_OK)
+        live_trouble(l, s->msn, err.text);
+    for (size_t k = 0; k <= s->n_cuts; k++) {
+        list_piece(l, l->renditions[i], s, k, media[k], &r->is);
+        blob_unref(&media[k]);
+    }
 }
 
 static void list_renditions(struct live *l, struct job *j)
@@ -205,7 +239,7 @@ static void list_renditions(struct live *l, struct job *j)
     const struct segment *s = j->conf.segment;
 
     for (size_t i = 0; i < l->n_profiles; i++)
-        list_segment(l, l->renditions[i], s, j->renditions[i].media, &j->renditions[i].is);
+        list_rendition(l, i, s, &j->renditions[i]);
     metric_rendition_listed((double)(clock_mono_ms() - s->closed_ms) / 1000);
     snprintf(l->done_by.orchestrator, sizeof(l->done_by.orchestrator), "%s", j->orchestrator);
     l->done_by.round_trip_ms = j->round_trip_ms;
@@ -264,6 +298,22 @@ static void transcode(struct live *l, struct segment *s, const struct pushed *p)
 
 /* --- RTMP: frames to segments --- */
 
+/* Fixed by the first segment: what comes later has to fit, rounded to whole seconds. */
+static void limit_to_target(struct live *l)
+{
+    segmenter_limit(l->segmenter,
+                    playback_target_s(l->out) * TICKS_PER_SECOND + TICKS_PER_SECOND * 49 / 100);
+}
+
+static void transcode_when_whole(struct live *l, struct segment *s)
+{
+    struct segment *whole = group_take(&l->group, s);
+
+    if (whole)
+        transcode(l, whole, NULL);
+    segment_unref(&whole);
+}
+
 static void on_segment(struct segment *TAKES s, void *arg)
 {
     struct live *l = arg;
@@ -272,10 +322,12 @@ static void on_segment(struct segment *TAKES s, void *arg)
     s->discontinuity |= l->returned;
     l->returned = false;
     list_source(l, s);
+    limit_to_target(l);
     if (l->routing && segment_has_video(s))
-        transcode(l, s, NULL);
+        transcode_when_whole(l, s);
+    if (!s->cut_short)
+        timer_start(l->timer, STALL_MS);
     segment_unref(&s);
-    timer_start(l->timer, STALL_MS);
 }
 
 static void on_timeline_track(enum track_kind kind, const struct track *t, void *arg)
@@ -367,6 +419,23 @@ void live_publish(struct live *l, struct rtmp_session *s)
 
 /* --- push --- */
 
+/* What is pushed is not cut: its sender cut it, and takes the renditions back under its numbers. */
+static void tell_if_too_long(struct live *l, const struct segment *s)
+{
+    int target_s = playback_target_s(l->out);
+    char text[TROUBLE_TEXT_MAX];
+
+    if (l->told_too_long || (s->duration + TICKS_PER_SECOND / 2) / TICKS_PER_SECOND <= target_s)
+        return;
+    l->told_too_long = true;
+    snprintf(text, sizeof(text),
+             "a segment of %d ms was pushed; the playlist's TARGETDURATION is %d s since the first "
+             "one: some players stall. Push the longest first, or equally long ones",
+             (int)segment_duration_ms(s), target_s);
+    live_trouble(l, s->msn, text);
+    log_peer(&l->log, "segment=%" PRId64 " %s", s->seq, text);
+}
+
 void live_push(struct live *l, const struct pushed *p)
 {
     struct segment *s = p->segment;
@@ -377,6 +446,7 @@ void live_push(struct live *l, const struct pushed *p)
     timer_start(l->timer, PUSH_IDLE_MS);
     l->quiet_since_ms = clock_mono_ms();
     list_source(l, s);
+    tell_if_too_long(l, s);
     if (p->skip_transcode)
         for (size_t i = 0; i < l->n_profiles; i++)
             list_segment(l, l->renditions[i], s, s->media, NULL);
@@ -446,8 +516,8 @@ static void finish_when_empty(struct live *l)
 static void finish(struct live *l)
 {
     if (l->publisher) {
-        live_trouble(l, -1, "no segment for 20 s: the publisher was closed");
-        log_peer(&l->log, "no segment for %d s: the publisher is closed. Does it send key frames?",
+        live_trouble(l, -1, "no key frame for 20 s: the publisher was closed");
+        log_peer(&l->log, "no key frame for %d s: the publisher is closed. Does it send any?",
                  STALL_MS / 1000);
         rtmp_session_close(l->publisher, "no key frame came for too long");
         l->publisher = NULL;
@@ -617,6 +687,7 @@ void live_free(struct live *l)
     routing_free(l->routing);
     timeline_free(l->timeline);
     segmenter_free(l->segmenter);
+    group_cleanup(&l->group);
     if (l->ending)
         end_playback(l);
     for (int k = 0; k < TRACK_KINDS; k++)

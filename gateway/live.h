@@ -13,6 +13,7 @@
 
 #include "base/log.h"
 #include "gateway/gateway_int.h"
+#include "gateway/group.h"
 #include "gateway/names.h"
 #include "gateway/queue.h"
 #include "gateway/troubles.h"
@@ -27,7 +28,7 @@ enum {
     PUSH_IDLE_MS = 60 * 1000,   /* video.md 9.3: a push stream ends 60 s after its last */
     PUSH_QUIET_MS = 10 * 1000,  /* a push stream so long without one makes room for others */
     ENDED_SHOWN_MS = 60 * 1000, /* on the page */
-    STALL_MS = 20 * 1000        /* a publisher without a segment for so long is cut */
+    STALL_MS = 20 * 1000        /* a publisher without a key frame for so long is cut */
 };
 
 enum live_state { LIVE_OPENING, LIVE_ON, LIVE_WAITING, LIVE_ENDED };
@@ -62,6 +63,7 @@ struct live {
     struct rtmp_session *publisher; /* while ON by RTMP */
     struct timeline *timeline;
     struct segmenter *segmenter;
+    struct group group; /* pieces that wait for their last */
     struct track tracks[TRACK_KINDS];
     int64_t last_dts;    /* 90 kHz: where a returning publisher goes on */
     bool returned;       /* the next segment does not continue the last */
@@ -81,6 +83,7 @@ struct live {
     /* pushes: what the last one was, to see a change (video.md 9.3) */
     struct track last_video, last_audio;
     int64_t last_push_seq, last_end_pts;
+    bool told_too_long; /* one is beyond TARGETDURATION: said once */
 
     int64_t segments, reconnects, bytes_in;
     double source_fps;

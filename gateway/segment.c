@@ -29,6 +29,14 @@ void segment_unref(struct segment **s)
     free(seg);
 }
 
+int64_t ticks_apart(int64_t a, int64_t b)
+{
+    const int64_t wrap = INT64_C(1) << 33;
+    int64_t d = ((a - b) % wrap + wrap) % wrap;
+
+    return d > wrap / 2 ? d - wrap : d;
+}
+
 int32_t segment_duration_ms(const struct segment *s)
 {
     int64_t ms = (s->duration + 45) / 90;

@@ -29,10 +29,13 @@ struct segmenter {
     int64_t start_pts, end_pts; /* 90 kHz; of the leading track */
     int64_t last_duration;
     size_t last_bytes; /* of the segment before */
+    int64_t longest;                    /* 0: no limit */
+    bool continues;                     /* the open segment began without a key frame */
+    int64_t last_key_pts, key_distance; /* as the source had it last */
     int64_t wall_ms;
     int frames; /* of the leading track */
     bool discontinuity;
-    bool audio_leads; /* no video came for so long that none is expected */
+    bool audio_leads;  /* no video came for so long that none is expected */
     struct list early; /* audio held until then */
     size_t early_bytes;
 };
@@ -98,6 +101,11 @@ void segmenter_track(struct segmenter *s, enum track_kind kind, const struct tra
     s->tracks[kind] = track_ref(t);
 }
 
+void segmenter_limit(struct segmenter *s, int64_t longest)
+{
+    s->longest = longest;
+}
+
 /* Hashing follows the muxer, so no call ever runs over a whole segment. */
 static void hash_what_is_new(struct segmenter *s)
 {
@@ -122,7 +130,9 @@ static void begin(struct segmenter *s, const struct frame *f, int64_t wall_ms)
     }
     buf_clear(&s->bytes);
     reserve_like_the_last(s);
-    keccak_init(&s->hash);
+    s->continues = !f->key;
+    if (!s->continues)
+        keccak_init(&s->hash);
     s->hashed = 0;
     s->discontinuity = f->discontinuity || s->config_changed;
     s->tracks_changed = s->config_changed = false;
@@ -134,9 +144,10 @@ static void begin(struct segmenter *s, const struct frame *f, int64_t wall_ms)
     ts_mux_begin(s->mux, &s->bytes, s->discontinuity);
 }
 
-/* end_pts: where the next segment begins. */
-static void end(struct segmenter *s, int64_t end_pts)
+/* end_pts: where the next segment begins. False: it was dropped. */
+static bool end(struct segmenter *s, int64_t end_pts, bool cut_short)
 {
+    struct keccak so_far;
     struct segment *seg;
 
     s->open = false;
@@ -144,14 +155,17 @@ static void end(struct segmenter *s, int64_t end_pts)
     if (!buf_ok(&s->bytes)) {
         log_peer(NULL, "a segment above %d bytes was dropped: the source sends no key frame",
                  SEGMENT_MAX_BYTES);
-        return;
+        return false;
     }
     hash_what_is_new(s);
     seg = segment_new();
-    seg->hash = keccak_done(&s->hash);
+    so_far = s->hash;
+    seg->hash = keccak_done(&so_far);
     seg->first_pts = s->start_pts;
     seg->duration = MAX(end_pts - s->start_pts, (int64_t)1);
     seg->discontinuity = s->discontinuity;
+    seg->continues = s->continues;
+    seg->cut_short = cut_short;
     seg->wall_ms = s->wall_ms;
     seg->closed_ms = clock_mono_ms();
     seg->container = CONTAINER_TS;
@@ -163,6 +177,13 @@ static void end(struct segmenter *s, int64_t end_pts)
     seg->media = blob_of_buf(&s->bytes);
     buf_init(&s->bytes, SEGMENT_MAX_BYTES);
     s->conf.on_segment(seg, s->conf.arg);
+    return true;
+}
+
+/* The next key frame, when it comes as the last one did, would be beyond what may be listed. */
+static bool next_key_is_too_far(const struct segmenter *s, int64_t lasts)
+{
+    return s->longest && lasts >= s->conf.target / 2 && lasts + s->key_distance > s->longest;
 }
 
 /* Does this frame close the open segment? */
@@ -170,10 +191,30 @@ static bool closes(const struct segmenter *s, const struct frame *f)
 {
     /* Key frames of a 2 s cadence arrive a rounding early now and then. */
     const int64_t slack = s->conf.target / 20;
+    int64_t lasts = f->pts - s->start_pts;
 
     if (!s->open || f->kind != leader(s) || !f->key)
         return false;
-    return f->discontinuity || s->config_changed || f->pts - s->start_pts >= s->conf.target - slack;
+    return f->discontinuity || s->config_changed || s->continues ||
+           lasts >= s->conf.target - slack || next_key_is_too_far(s, lasts);
+}
+
+/* One more picture like this one would make it too long, and no key frame came. Only where times
+ * rise: pictures that are shown before an earlier one stay with it. */
+static bool must_be_cut(const struct segmenter *s, const struct frame *f)
+{
+    int64_t step = f->pts - s->end_pts;
+
+    return s->open && s->longest && f->kind == TRACK_VIDEO && leader(s) == TRACK_VIDEO && !f->key &&
+           step > 0 && f->pts + step - s->start_pts > s->longest;
+}
+
+static void note_key(struct segmenter *s, const struct frame *f)
+{
+    if (f->kind != TRACK_VIDEO || !f->key)
+        return;
+    s->key_distance = f->pts - s->last_key_pts;
+    s->last_key_pts = f->pts;
 }
 
 static bool begins(const struct segmenter *s, const struct frame *f)
@@ -189,9 +230,15 @@ static bool video_takes_over(const struct segmenter *s, const struct frame *f)
 
 static void take_frame(struct segmenter *s, const struct frame *f, int64_t wall_ms)
 {
+    int64_t end_pts = f->discontinuity ? s->end_pts + s->last_duration : f->pts;
+    bool goes_on = false;
+
+    note_key(s, f);
     if (closes(s, f) || video_takes_over(s, f))
-        end(s, f->discontinuity ? s->end_pts + s->last_duration : f->pts);
-    if (begins(s, f))
+        (void)end(s, end_pts, false); /* what was dropped was told */
+    else if (must_be_cut(s, f))
+        goes_on = end(s, end_pts, true);
+    if (goes_on || begins(s, f))
         begin(s, f, wall_ms);
     if (!s->open)
         return;
@@ -247,6 +294,6 @@ void segmenter_flush(struct segmenter *s)
         let_audio_lead(s);
     drop_all_held(s);
     if (s->open && s->frames > 0)
-        end(s, s->end_pts + s->last_duration);
+        (void)end(s, s->end_pts + s->last_duration, false);
     s->open = false;
 }

@@ -12,15 +12,6 @@ static int64_t tolerance(const struct segment *source)
     return (int64_t)(TICKS_PER_SECOND / fps) + TICKS_PER_SECOND / 10;
 }
 
-/* Differences of 33-bit clocks, signed. */
-static int64_t ticks_apart(int64_t a, int64_t b)
-{
-    const int64_t wrap = INT64_C(1) << 33;
-    int64_t d = ((a - b) % wrap + wrap) % wrap;
-
-    return d > wrap / 2 ? d - wrap : d;
-}
-
 static enum rc check(const struct segment *source, const struct ts_probe *p, struct err *err)
 {
     int64_t apart, longer;

@@ -33,7 +33,7 @@ static void write_variant(const struct playlist *p, struct buf *out)
     buf_printf(out, "\n%s.m3u8\n", p->path + strlen("/stream/"));
 }
 
-struct blob *multivariant_render(struct playlist *const *renditions, int n)
+struct blob *multivariant_render(struct playlist *const *renditions, int n, bool independent)
 {
     bool any = false;
     struct buf out;
@@ -43,8 +43,9 @@ struct blob *multivariant_render(struct playlist *const *renditions, int n)
     if (!any)
         return NULL;
     buf_init(&out, MAX_TEXT);
-    /* Every segment begins with an IDR: the gateway cuts there, and orchestrators must. */
-    buf_str(&out, "#EXTM3U\n#EXT-X-VERSION:3\n#EXT-X-INDEPENDENT-SEGMENTS\n");
+    buf_str(&out, "#EXTM3U\n#EXT-X-VERSION:3\n");
+    if (independent)
+        buf_str(&out, "#EXT-X-INDEPENDENT-SEGMENTS\n");
     for (int i = 0; i < n; i++)
         if (playlist_has_media(renditions[i]))
             write_variant(renditions[i], &out);

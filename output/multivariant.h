@@ -6,7 +6,7 @@
 #include "output/playlist.h"
 
 /* One variant for each rendition that had media; NULL when none had. URIs are relative to
- * /stream/. The caller owns the blob. */
-struct blob *multivariant_render(struct playlist *const *renditions, int n);
+ * /stream/. independent: every segment begins with a key frame. The caller owns the blob. */
+struct blob *multivariant_render(struct playlist *const *renditions, int n, bool independent);
 
 #endif

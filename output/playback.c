@@ -40,6 +40,7 @@ struct playback_stream {
     struct playlist *renditions[HLS_MAX_RENDITIONS];
     int n;
     struct shared_text multivariant;
+    bool independent; /* every segment so far begins with a key frame */
     bool ended;
     struct list waiters; /* in the order they came, so the first gives up first */
     struct timer *timer; /* the first waiter gives up; after the end: the stream is forgotten */
@@ -86,7 +87,7 @@ static struct shared_text *text_of(struct playback_stream *s, int rendition)
     if (rendition != MULTIVARIANT)
         return playlist_text(s->renditions[rendition]);
     if (!s->multivariant.plain)
-        s->multivariant.plain = multivariant_render(s->renditions, s->n);
+        s->multivariant.plain = multivariant_render(s->renditions, s->n, s->independent);
     return s->multivariant.plain ? &s->multivariant : NULL;
 }
 
@@ -244,6 +245,7 @@ struct playback_stream *playback_stream_open(struct playback *p,
     s->path = path_of(conf->name);
     s->history.target_s = MAX((int)lround(conf->target_duration_s), 1);
     s->first_msn = conf->first_msn;
+    s->independent = true;
     s->history.discontinuities = conf->discontinuity_sequence;
     list_init(&s->waiters);
     s->timer = timer_new(p->loop, on_timer, s);
@@ -297,10 +299,16 @@ enum rc playback_segment_add(struct playback_stream *s, int rendition,
     rc = playlist_add(s->renditions[rendition], seg, at, err);
     if (rc != RC_OK)
         return rc;
+    s->independent = s->independent && !seg->continues;
     shared_text_cleanup(&s->multivariant);
     keep_within_limit(s);
     answer_waiters(s);
     return RC_OK;
+}
+
+int playback_target_s(const struct playback_stream *s)
+{
+    return s->history.target_s;
 }
 
 void playback_rendition_end(struct playback_stream *s, int rendition)
@@ -362,7 +370,8 @@ static int find_rendition(const struct playback_stream *s, struct slice name)
     return MULTIVARIANT;
 }
 
-/* One that has something to show is worth more than one about to begin, that more than a past one. */
+/* One that has something to show is worth more than one about to begin, that more than a past one.
+ */
 static int worth_as_current(const struct playback_stream *s)
 {
     return s->ended ? 0 : s->history.n ? 2 : 1;

@@ -71,6 +71,7 @@ struct playback_segment {
                                           does not rise gets the next that does */
     int64_t duration;                  /* 90 kHz */
     bool discontinuity;                /* before this segment */
+    bool continues;                    /* does not begin with a key frame */
     int64_t wall_ms;                   /* when its first frame was taken in; PROGRAM-DATE-TIME */
     struct blob *media;                /* NULL: GAP */
     const struct track *video, *audio; /* what it holds: CODECS, RESOLUTION, FRAME-RATE */
@@ -83,6 +84,9 @@ struct playback_segment {
  * stream; later renditions repeat what the first said. */
 MUST_CHECK enum rc playback_segment_add(struct playback_stream *s, int rendition,
                                         const struct playback_segment *seg, struct err *err);
+
+/* TARGETDURATION, in seconds: no segment may last half a second longer. */
+int playback_target_s(const struct playback_stream *s);
 
 /* ENDLIST on this rendition's playlist: its last segment is in. */
 void playback_rendition_end(struct playback_stream *s, int rendition);

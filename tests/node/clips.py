@@ -29,6 +29,7 @@ KINDS = {
     "late-audio": [*moving(), "-itsoffset", "3", *tone(SECONDS - 3), *X264, *AAC],
     "four": [*moving(seconds=4), *tone(4), *X264, *AAC],
     "four-larger": [*moving(size="480x270", seconds=4), *tone(4), *X264, *AAC],
+    "outgrown": [*moving(seconds=18), *tone(18), *X264, "-force_key_frames", "0,2,4,11", *AAC],
     "long": [*moving(seconds=60), *tone(60), *X264, *AAC],
 }
 

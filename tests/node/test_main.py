@@ -15,7 +15,7 @@ from leatnet import LADDER, fetch, wait_for
 RENDITIONS = ["source", *LADDER.split(",")]
 SIZES = {"source": (320, 180), "P144p30fps16x9": (256, 144), "P240p30fps16x9": (426, 240)}
 # stream name: clip. Also names that other servers stumble over.
-STREAMS = {"plain": "plain", "video-only": "video-only", "audio-only": "audio-only",
+STREAMS = {"outgrown": "outgrown", "plain": "plain", "video-only": "video-only", "audio-only": "audio-only",
            "b-frames": "b-frames", "ntsc": "ntsc", "pal": "pal", "vfr": "vfr",
            "late-audio": "late-audio", "live": "four", "resized": "resized", "we.b-ca.m": "four",
            "bjørn-日本": "four"}
@@ -245,6 +245,28 @@ def test_target_duration_never_changes(gateway, published):
         for r in published[name].renditions.values():
             assert r.playlist.target == target
             assert all(round(s["duration"]) <= target for s in r.listed)
+
+
+def test_groups_of_pictures_that_outgrow_the_target(published):
+    """Fault: key frames come every 2 s, then every 7 s: segments beyond TARGETDURATION, at which
+    players stall. They are cut instead, in all renditions at the same pictures; nothing is lost."""
+    stream = published["outgrown"]
+    assert "INDEPENDENT" not in stream.master_text
+    assert "INDEPENDENT" in published["plain"].master_text
+    source = stream.renditions["source"]
+    for rendition in RENDITIONS:
+        r = stream.renditions[rendition]
+        assert r.playlist.target == 2 and r.gaps() == []
+        assert [s["n"] for s in r.listed] == [2, 3, 4, 5, 6, 7]
+        assert all(round(s["duration"]) <= 2 for s in r.listed)
+        assert not any(s["discontinuity"] for s in r.listed)
+        assert [s["duration"] for s in r.listed] == [s["duration"] for s in source.listed]
+        for ours, theirs in zip(r.media, source.media):
+            assert min(packet_times(ours, "v")) == min(packet_times(theirs, "v"))
+        frames = stream.decoded(rendition)
+        assert len({f.hash for f in frames}) == len(frames) == 14 * 30, rendition
+        assert steady([f.pts for f in frames], FRAME), rendition
+        assert steady(packet_times(r.whole, "a"), 90000 * 1024 / 44100, 9), rendition
 
 
 def test_playlist_texts(published):

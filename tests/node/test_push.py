@@ -276,6 +276,18 @@ def test_rtmp_and_push_do_not_share_a_name(gateway, segments, clips):
     assert b"RTMP publisher" in text
 
 
+def test_a_pushed_segment_beyond_the_target_is_told(shared_network, segments):
+    """Fault: players stall at a segment that is longer than TARGETDURATION, and nobody knows why. The
+    first one is named, once."""
+    gw = shared_network.gateway(flags=["-maxAttempts", "-1"])
+    long = segments[1] + segments[2]
+    for number, body in enumerate([segments[0], long, segments[3] + segments[4]]):
+        assert gw.push("uneven", number, body)[0] == 200
+    told = [t for t in gw.stream("uneven")["troubles"] if "TARGETDURATION is 2 s" in t["text"]]
+    assert [t["segment"] for t in told] == [1] and "segment of 40" in told[0]["text"], told
+    assert gw.playlist("uneven").target == 2
+
+
 def test_nobody_to_transcode_says_why(shared_network, segments):
     """Fault: `503 No sessions available` for five different causes."""
     closed = shared_network.gateway(flags=["-orchAddr", "127.0.0.1:1"])

@@ -97,6 +97,47 @@ static void key_frames_decide(void **state)
     }
 }
 
+/* What the playlist may list is fixed: longer groups are cut, at no other place than needed. */
+static void longer_groups_are_cut(void **state)
+{
+    static const struct {
+        const char *what;
+        int gop, pictures;
+        int durations[10]; /* in pictures, ended by 0; negative: does not begin with a key frame */
+    } rows[] = {
+        {"as before", 60, 150, {60, 60, 30}},
+        {"a little longer", 70, 150, {70, 70, 10}},
+        {"much longer", 210, 430, {74, -74, -62, 74, -74, -62, 10}},
+        {"shorter, but two are too long", 40, 120, {40, 40, 40}},
+        {"never again", 10000, 100, {74, -26}},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct cut *c = cut_new();
+        int n = 0, begin = 0;
+
+        add_track(c, TRACK_VIDEO, AVCC_HD);
+        segmenter_limit(c->s, 249 * TICKS_PER_SECOND / 100);
+        video(c, 0, rows[i].pictures, rows[i].gop);
+        segmenter_flush(c->s);
+        for (; rows[i].durations[n]; n++) {
+            int pictures = abs(rows[i].durations[n]);
+            bool continues = rows[i].durations[n] < 0;
+
+            assert_true(n < c->n);
+            assert_int_equal(c->got[n]->duration, pictures * FRAME);
+            assert_int_equal(c->got[n]->first_pts, begin * FRAME);
+            assert_int_equal(c->got[n]->continues, continues);
+            assert_int_equal(c->got[n]->cut_short, rows[i].durations[n + 1] < 0);
+            assert_false(c->got[n]->discontinuity);
+            begin += pictures;
+        }
+        assert_int_equal(c->n, n);
+        cut_free(c);
+    }
+}
+
 static void begins_with_a_key_frame(void **state)
 {
     struct cut *c = cut_new();
@@ -183,8 +224,8 @@ static void pictures_soon_after_audio(void **state)
         feed(c, sound((int64_t)i * SOUND, 20));
     add_track(c, TRACK_VIDEO, AVCC_HD);
     for (int i = 0; i < 60; i++)
-        feed(c, picture(20 * SOUND + (int64_t)i * FRAME, 20 * SOUND + (int64_t)i * FRAME, i == 0,
-                        50));
+        feed(c,
+             picture(20 * SOUND + (int64_t)i * FRAME, 20 * SOUND + (int64_t)i * FRAME, i == 0, 50));
     segmenter_flush(c->s);
     assert_int_equal(c->n, 1);
     assert_int_equal(c->got[0]->first_pts, 20 * SOUND);
@@ -297,17 +338,12 @@ static void whole_and_playable(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(key_frames_decide),
-        cmocka_unit_test(begins_with_a_key_frame),
-        cmocka_unit_test(audio_alone),
-        cmocka_unit_test(a_little_audio_alone),
-        cmocka_unit_test(held_audio_has_a_limit),
-        cmocka_unit_test(pictures_soon_after_audio),
-        cmocka_unit_test(video_joins_late),
-        cmocka_unit_test(a_new_size_begins_a_segment),
-        cmocka_unit_test(a_jump_ends_a_segment),
-        cmocka_unit_test(nothing_is_no_segment),
-        cmocka_unit_test(endless_without_key_frames),
+        cmocka_unit_test(key_frames_decide),           cmocka_unit_test(longer_groups_are_cut),
+        cmocka_unit_test(begins_with_a_key_frame),     cmocka_unit_test(audio_alone),
+        cmocka_unit_test(a_little_audio_alone),        cmocka_unit_test(held_audio_has_a_limit),
+        cmocka_unit_test(pictures_soon_after_audio),   cmocka_unit_test(video_joins_late),
+        cmocka_unit_test(a_new_size_begins_a_segment), cmocka_unit_test(a_jump_ends_a_segment),
+        cmocka_unit_test(nothing_is_no_segment),       cmocka_unit_test(endless_without_key_frames),
         cmocka_unit_test(whole_and_playable),
     };
 
