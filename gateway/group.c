@@ -12,15 +12,20 @@ void group_cleanup(struct group *g)
     g->n = 0;
 }
 
-static struct blob *join_media(const struct group *g)
+static size_t bytes_of(const struct group *g)
 {
-    struct blob *whole;
     size_t n = 0;
 
     for (size_t i = 0; i < g->n; i++)
         n += g->pieces[i]->media->n;
-    whole = blob_new(n);
-    n = 0;
+    return n;
+}
+
+static struct blob *join_media(const struct group *g)
+{
+    struct blob *whole = blob_new(bytes_of(g));
+    size_t n = 0;
+
     for (size_t i = 0; i < g->n; i++) {
         memcpy(blob_bytes(whole) + n, g->pieces[i]->media->p, g->pieces[i]->media->n);
         n += g->pieces[i]->media->n;
@@ -60,7 +65,7 @@ struct segment *group_take(struct group *g, struct segment *s)
         group_cleanup(g);
     else if (!g->n)
         return NULL;
-    if (g->n == GROUP_MAX_PIECES) {
+    if (g->n == GROUP_MAX_PIECES || bytes_of(g) + s->media->n > SEGMENT_MAX_BYTES) {
         group_cleanup(g);
         return NULL;
     }

@@ -14,7 +14,7 @@
 #include "gateway/segment.h"
 #include "gateway/verify.h"
 
-/* A group with more pieces is not transcoded: renditions get GAPs. */
+/* A group with more pieces, or of more than SEGMENT_MAX_BYTES, is not transcoded: GAPs. */
 enum { GROUP_MAX_PIECES = SEGMENT_MAX_CUTS + 1 };
 
 struct group {

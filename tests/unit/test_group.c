@@ -200,6 +200,11 @@ static void what_cannot_be_joined_is_left_out(void **state)
     whole = group_take(&g, source.got[3]);
     assert_ptr_equal(whole, source.got[3]);
     segment_unref(&whole);
+    assert_null(group_take(&g, source.got[0]));
+    blob_unref(&source.got[1]->media);
+    source.got[1]->media = blob_new(SEGMENT_MAX_BYTES);
+    assert_null(group_take(&g, source.got[1]));
+    assert_null(group_take(&g, source.got[2]));
     group_cleanup(&g);
 }
 
