@@ -105,8 +105,6 @@ static void take_renditions(struct job *j, struct attempt_result *r)
     j->pixels = r->pixels;
 }
 
-static void send_somewhere(struct job *j);
-
 static void on_failed(struct job *j, const struct err *why, const char *uri)
 {
     char sentence[ERR_TEXT_MAX];
@@ -123,10 +121,8 @@ static void on_failed(struct job *j, const struct err *why, const char *uri)
         return;
     }
     metric_retry(j->failures + 1);
-    if (!attempts_running(j)) {
-        j->state = JOB_WAITING;
-        send_somewhere(j);
-    }
+    if (!attempts_running(j))
+        j->state = JOB_WAITING; /* until routing, which was told, pokes: in this turn of the loop */
 }
 
 static void on_attempt_done(struct attempt *a, struct attempt_result *r, void *arg)

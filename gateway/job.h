@@ -68,7 +68,7 @@ struct job {
 
 struct job *job_new(const struct job_conf *conf); /* JOB_QUEUED */
 void job_start(struct job *j);
-void job_poke(struct job *j); /* routing changed */
+void job_poke(struct job *j); /* routing changed, be it by this job's own failed attempt */
 bool job_is_over(const struct job *j);
 void job_give_up(struct job *j, enum rc rc, const char *why);
 void job_free(struct job *j); /* cancels; NULL is fine */
