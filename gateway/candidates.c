@@ -17,7 +17,7 @@ struct candidates {
     struct candidate *list;
     size_t n;
     struct hash body_hash; /* of the list in use: the same body changes nothing */
-    char trouble[ERR_TEXT_MAX];
+    char trouble[ERR_TEXT_MAX], told[ERR_TEXT_MAX]; /* now; as the log has it */
     void (*on_change)(void *arg);
     void *arg;
 };
@@ -131,7 +131,6 @@ static void take_answer(struct candidates *c, struct slice body)
         return;
     if (list_read(body, &list, &n, &err) != RC_OK) {
         snprintf(c->trouble, sizeof(c->trouble), "%s", err.text);
-        log_peer(NULL, "%s; the last good list of %zu stays", err.text, c->n);
         return;
     }
     list_free(c->list, c->n);
@@ -140,6 +139,18 @@ static void take_answer(struct candidates *c, struct slice body)
     c->body_hash = hash;
     log_info(NULL, "discovery webhook names %zu orchestrators", n);
     c->on_change(c->arg);
+}
+
+/* It is asked every minute: the log hears of a trouble once, until it changes. */
+static void tell_trouble(struct candidates *c)
+{
+    if (strcmp(c->trouble, c->told) == 0)
+        return;
+    if (c->trouble[0])
+        log_peer(NULL, "%s; the last good list of %zu stays", c->trouble, c->n);
+    else
+        log_info(NULL, "discovery webhook answers well again");
+    snprintf(c->told, sizeof(c->told), "%s", c->trouble);
 }
 
 static void on_answer(int status, struct blob *body, const struct err *err, void *arg)
@@ -156,8 +167,7 @@ static void on_answer(int status, struct blob *body, const struct err *err, void
                  status);
     else
         take_answer(c, blob_slice(body));
-    if (c->trouble[0])
-        log_peer(NULL, "%s; the last good list of %zu stays", c->trouble, c->n);
+    tell_trouble(c);
 }
 
 static void ask(void *arg)

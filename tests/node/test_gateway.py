@@ -231,4 +231,10 @@ def test_orchestrators_come_from_a_webhook(shared_network, gateway, copying):
         assert gw.status()["candidates"] == [rows[0]["address"]]
         gw.publish("hooked", copying)
         gw.wait_segments(1, "hooked", SMALL)
+        rows = {"no": "list"}
+        misled = shared_network.gateway(
+            flags=["-orchWebhookUrl", f"http://127.0.0.1:{server.server_port}/list"])
+        misled.wait_log("peer gateway discovery webhook's answer is no JSON array; the last good "
+                        "list of 0 stays")
+        assert misled.log.count("is no JSON array") == 1, misled.log
         server.shutdown()
