@@ -11,6 +11,8 @@
 /* A candidate that failed lately (video.md 8.4): held back until `round` has passed `penalty`. */
 struct suspension {
     int64_t penalty;
+    char why[SUSPENSION_WHY_MAX]; /* of its last failure */
+    int64_t since_ms;
 };
 
 struct routing {
@@ -93,7 +95,7 @@ static int64_t penalty_of(struct routing *r, const char *uri)
     return 0;
 }
 
-static void suspend(struct routing *r, const char *uri)
+static void suspend(struct routing *r, const char *uri, const char *why)
 {
     struct suspension *s = map_get(r->suspensions, slice_str(uri));
     size_t pool = candidates_count(r->conf.candidates), asked = MIN(pool, (size_t)ROUTING_ENOUGH);
@@ -103,6 +105,8 @@ static void suspend(struct routing *r, const char *uri)
         s->penalty = r->round;
         map_put(r->suspensions, slice_str(uri), s);
     }
+    snprintf(s->why, sizeof(s->why), "%s", why);
+    s->since_ms = clock_mono_ms();
     s->penalty += (int64_t)((MAX(pool, (size_t)1) + MAX(asked, (size_t)1) - 1) /
                             MAX(asked, (size_t)1));
 }
@@ -146,6 +150,18 @@ static void end_round(void *arg)
 
 static void on_session_change(struct session *s, void *arg);
 
+/* What is known about an orchestrator outlasts its session. */
+static void replace(struct routing *r, struct session *old, struct session *by)
+{
+    by->segments = old->segments;
+    by->failures = old->failures;
+    snprintf(by->told, sizeof(by->told), "%s", old->told);
+    list_remove(&r->sessions, &old->node);
+    if (r->last == old)
+        r->last = NULL;
+    session_free(old);
+}
+
 static void ask(struct routing *r, const char *uri, bool trusted)
 {
     struct session_conf conf = {.loop = r->conf.loop,
@@ -154,20 +170,18 @@ static void ask(struct routing *r, const char *uri, bool trusted)
                                 .blocklist = r->conf.blocklist,
                                 .on_change = on_session_change,
                                 .arg = r};
-    struct session *old = find(r, uri);
+    struct session *old = find(r, uri), *s;
 
     if (old && old->state == SESSION_OPEN && !session_token_lasts(old, 0))
         session_renew(old); /* the wall clock jumped past its token */
     if (old && (old->state != SESSION_FAILED || old->in_flight))
         return;
-    if (old) {
-        list_remove(&r->sessions, &old->node);
-        if (r->last == old)
-            r->last = NULL;
-        session_free(old);
-    }
-    if (r->sessions.n < MAX_POOL)
-        list_push(&r->sessions, &session_new(&conf, uri, trusted)->node);
+    if (!old && r->sessions.n >= MAX_POOL)
+        return;
+    s = session_new(&conf, uri, trusted);
+    if (old)
+        replace(r, old, s);
+    list_push(&r->sessions, &s->node);
 }
 
 /* The first answers name further instances of the same operator; one level only. */
@@ -191,6 +205,7 @@ static bool is_candidate(struct routing *r, const char *uri)
 static void on_opened(struct routing *r, struct session *s)
 {
     s->held = penalty_of(r, s->uri) > 0;
+    s->told[0] = '\0';
     r->retry_ms = ROUTING_RETRY_MIN_MS;
     /* Answers stand in the order they came: the quickest is the first choice. */
     list_remove(&r->sessions, &s->node);
@@ -201,16 +216,27 @@ static void on_opened(struct routing *r, struct session *s)
         ask_nodes(r, s);
 }
 
+/* It is asked again every few seconds: the log hears of a reason once, until it changes. */
+static void on_refused(struct routing *r, struct session *s)
+{
+    static struct log_limit limit; /* of the process: many streams meet the same candidates */
+
+    metric_discovery_error(&s->why, s->uri);
+    if (strcmp(s->told, s->why.text) == 0)
+        return;
+    snprintf(s->told, sizeof(s->told), "%s", s->why.text);
+    if (log_allowed(&limit, REFUSALS_LOGGED_A_MINUTE))
+        log_peer(r->conf.log, "orchestrator %s cannot be used: %s", s->uri, s->why.text);
+}
+
 static void on_session_change(struct session *s, void *arg)
 {
     struct routing *r = arg;
 
-    if (s->state == SESSION_OPEN) {
+    if (s->state == SESSION_OPEN)
         on_opened(r, s);
-    } else {
-        log_peer(r->conf.log, "orchestrator %s cannot be used: %s", s->uri, s->why.text);
-        metric_discovery_error(&s->why, s->uri);
-    }
+    else
+        on_refused(r, s);
     if (count_asking(r) == 0)
         end_round(r);
     else
@@ -359,7 +385,7 @@ static void leave_pool(struct routing *r, struct session *s, const char *why)
     s->failures++;
     if (r->last == s)
         r->last = NULL;
-    suspend(r, s->uri);
+    suspend(r, s->uri, why);
     retry_later(r);
 }
 
@@ -442,11 +468,33 @@ static const char *state_name(const struct session *s)
     return "failed";
 }
 
+/* Why it is not used, and what must happen before it is. */
+static const char *reason_of(struct routing *r, const struct session *s, char *text, size_t size)
+{
+    const struct suspension *held = map_get(r->suspensions, slice_str(s->uri));
+
+    if (s->state == SESSION_FAILED)
+        return s->why.text;
+    if (s->state != SESSION_OPEN || !s->held)
+        return "";
+    if (held && held->penalty >= r->round)
+        snprintf(text, size,
+                 "%s (%lld s ago); it answers, and is used again when nobody else is left or after "
+                 "%lld more rounds of asking",
+                 held->why, (long long)(clock_mono_ms() - held->since_ms) / 1000,
+                 (long long)(held->penalty + 1 - r->round));
+    else
+        snprintf(text, size, "failed lately; it is used again after this round of asking");
+    return text;
+}
+
 void routing_each(struct routing *r,
                   void (*fn)(const char *uri, const char *state, const char *reason,
                              const struct session *s, void *arg),
                   void *arg)
 {
+    char text[ERR_TEXT_MAX];
+
     LIST_EACH (&r->sessions, struct session, node, s)
-        fn(s->uri, state_name(s), s->state == SESSION_FAILED ? s->why.text : "", s, arg);
+        fn(s->uri, state_name(s), reason_of(r, s, text, sizeof(text)), s, arg);
 }

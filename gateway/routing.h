@@ -22,7 +22,9 @@ enum {
     ROUTING_ENOUGH = 8,
     ROUTING_RETRY_MIN_MS = 500,
     ROUTING_RETRY_MAX_MS = 5000,
-    ROUTING_ROUND_MS = 6000
+    ROUTING_ROUND_MS = 6000,
+    SUSPENSION_WHY_MAX = 256,
+    REFUSALS_LOGGED_A_MINUTE = 60 /* of the whole process; a stream's status has them all */
 };
 
 enum { HEDGE_CHANCES = 3, HEDGE_EARNED_PER_CHANCE = 4 };
@@ -72,7 +74,8 @@ bool routing_is_hopeless(struct routing *r, struct err *why);
 /* Typical round trip of the last good segments in ms, 0 when unknown. */
 int64_t routing_usual_ms(const struct routing *r);
 
-/* What became of each candidate, for pages: calls fn for every URI known. */
+/* What became of each candidate, for pages: calls fn for every URI known. reason: why it failed or
+ * is suspended, and when it is used again; "" else. Borrowed for the call. */
 void routing_each(struct routing *r,
                   void (*fn)(const char *uri, const char *state, const char *reason,
                              const struct session *s, void *arg),

@@ -57,6 +57,7 @@ struct session {
     int64_t oldest_sent_ms, oldest_duration_ms;
     bool held; /* good answer, but suspended */
     int64_t segments, failures;
+    char told[ERR_TEXT_MAX]; /* the last refusal that was logged; "" since it opened */
 
     struct http_call *call; /* private */
     struct timer *renew;

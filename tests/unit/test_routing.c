@@ -208,6 +208,71 @@ static void a_failed_one_leaves_and_is_asked_again(void **state)
 }
 
 /* Fault: with one orchestrator, its one failure silences the stream for rounds. */
+static void each(const char *uri, const char *state, const char *reason, const struct session *s,
+                 void *arg)
+{
+    char *text = arg;
+    size_t n = strlen(text);
+
+    snprintf(text + n, 1000 - n, "%s %s %lld: %s\n", uri, state, (long long)s->failures, reason);
+}
+
+/* Fault: the page says `suspended` and nobody knows why, or until when. */
+static void a_suspended_one_has_a_reason(void **state)
+{
+    char text[1000] = "";
+    struct session *a;
+    int before;
+
+    (void)state;
+    begin(three);
+    a = answers("https://a", true);
+    answers("https://b", true);
+    answers("https://c", false);
+    routing_sent(w.r, a, 2000);
+    before = w.n_asked;
+    done(a, OUTCOME_FAILED, 0);
+    wait_until_asked(before);
+    answers("https://a", true);
+    routing_each(w.r, each, text);
+    assert_non_null(strstr(text, "https://a suspended 1: failed by the test (0 s ago); it answers, "
+                                 "and is used again when nobody else is left or after 1 more "
+                                 "rounds of asking\n"));
+    assert_non_null(strstr(text, "https://b ready 0: \n"));
+    end();
+}
+
+static int refusals_logged;
+
+static void on_log(enum log_level level, const char *tag, const char *text, void *arg)
+{
+    (void)tag;
+    (void)arg;
+    refusals_logged += level == LOG_PEER && strstr(text, "https://a cannot be used") != NULL;
+}
+
+/* Fault: a dead candidate writes a line every few seconds for as long as the stream runs. */
+static void a_reason_is_logged_once_until_it_changes(void **state)
+{
+    (void)state;
+    refusals_logged = 0;
+    log_set_hook(on_log, NULL);
+    begin(one);
+    for (int i = 0; i < 5; i++) {
+        answers("https://a", false);
+        routing_refresh(w.r);
+    }
+    assert_int_equal(refusals_logged, 1);
+    answers("https://a", true);
+    routing_sent(w.r, session_of("https://a"), 2000);
+    done(session_of("https://a"), OUTCOME_FAILED, 0);
+    routing_refresh(w.r);
+    answers("https://a", false); /* it worked meanwhile: this is news */
+    assert_int_equal(refusals_logged, 2);
+    log_set_hook(NULL, NULL);
+    end();
+}
+
 static void the_only_one_is_used_although_it_failed(void **state)
 {
     struct session *a;
@@ -327,6 +392,8 @@ int main(void)
         cmocka_unit_test(all_are_asked_at_once_and_the_first_answer_is_used),
         cmocka_unit_test(a_good_one_is_kept),
         cmocka_unit_test(a_failed_one_leaves_and_is_asked_again),
+        cmocka_unit_test(a_suspended_one_has_a_reason),
+        cmocka_unit_test(a_reason_is_logged_once_until_it_changes),
         cmocka_unit_test(the_only_one_is_used_although_it_failed),
         cmocka_unit_test(not_the_same_one_twice_for_a_segment),
         cmocka_unit_test(busy_is_better_than_lost),
