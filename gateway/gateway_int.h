@@ -3,6 +3,7 @@
 #define LEAT_GATEWAY_GATEWAY_INT_H
 
 #include "base/json.h"
+#include "base/log.h"
 #include "base/map.h"
 #include "gateway/candidates.h"
 #include "gateway/gateway.h"
@@ -13,7 +14,7 @@
 
 #define SPACE_NUMBERS "stream.numbers" /* of the store */
 
-enum { NUMBERS_KEPT_DAYS = 30 };
+enum { NUMBERS_KEPT_DAYS = 30, REFUSED_LOGGED_A_MINUTE = 10 };
 
 struct gateway {
     struct loop *loop;
@@ -30,7 +31,8 @@ struct gateway {
     bool let_go; /* orchestrators were told; a moment for the calls to leave */
     void (*on_drained)(void *arg);
     void *drained_arg;
-    struct map *lives; /* name -> struct live, ENDED ones included until forgotten */
+    struct log_limit refused; /* publishers for whom there was no room */
+    struct map *lives;        /* name -> struct live, ENDED ones included until forgotten */
 };
 
 /* intake_rtmp.c, intake_push.c */

@@ -66,15 +66,15 @@ static bool may_have(const struct live *l, const struct stream_name *name)
     return !l->publisher && l->state == LIVE_WAITING;
 }
 
-static void refuse_taken(struct gateway *g, struct live *l, struct rtmp_session *s)
+static void refuse_taken(struct live *l, struct rtmp_session *s)
 {
-    log_peer(&l->log, "a second publisher from %s was refused: the name is in use%s",
-             rtmp_session_peer(s), l->key[0] ? " and its key differs" : "");
+    if (log_allowed(&l->refused, REFUSED_LOGGED_A_MINUTE))
+        log_peer(&l->log, "a second publisher from %s was refused: the name is in use%s",
+                 rtmp_session_peer(s), l->key[0] ? " and its key differs" : "");
     live_trouble(l, -1, "a second publisher was refused: the name is in use");
     rtmp_refuse(s, "NetStream.Publish.BadName",
                 "this stream name is in use; publish under another name, or with the same key to "
                 "take it over");
-    (void)g;
 }
 
 static void on_publish(struct rtmp_session *s, const struct rtmp_target *t, void *arg)
@@ -92,11 +92,12 @@ static void on_publish(struct rtmp_session *s, const struct rtmp_target *t, void
         rand_hex(name.name, 4); /* as the reference names a nameless stream */
     l = live_find(g, name.name);
     if (l && !may_have(l, &name)) {
-        refuse_taken(g, l, s);
+        refuse_taken(l, s);
         return;
     }
     if (!l && !gateway_has_room(g, &err)) {
-        log_peer(NULL, "stream=%s its publisher was refused: %s", name.name, err.text);
+        if (log_allowed(&g->refused, REFUSED_LOGGED_A_MINUTE))
+            log_peer(NULL, "stream=%s its publisher was refused: %s", name.name, err.text);
         rtmp_refuse(s, "NetStream.Publish.Denied", err.text);
         return;
     }

@@ -94,6 +94,7 @@ struct live {
         double ratio;
     } done_by;
     struct troubles troubles;
+    struct log_limit refused; /* publishers who wanted its name */
 };
 
 /* A stream in state OPENING, in place of an ended one of that name. profiles: what to

@@ -1,5 +1,5 @@
 /* gateway/troubles.h: what went wrong with one stream lately, in sentences, for the page.
- * A ring: the newest TROUBLES_KEPT stay. */
+ * A ring: the newest TROUBLES_KEPT stay. One that repeats is told once, with its count. */
 #ifndef LEAT_GATEWAY_TROUBLES_H
 #define LEAT_GATEWAY_TROUBLES_H
 
@@ -10,6 +10,7 @@ enum { TROUBLES_KEPT = 24, TROUBLE_TEXT_MAX = 320 };
 struct trouble {
     int64_t at_ms;   /* Unix time */
     int64_t segment; /* -1: the stream as a whole */
+    unsigned times;
     char *text;      /* own; most streams never have any */
 };
 

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -271,6 +272,33 @@ def test_hundred_publishers_connect_and_vanish(network, copying, clips):
     assert after[1] <= before[1] * 1.1 + 256
     gateway.publish("vanishing", copying)
     gateway.wait_segments(1, "vanishing")
+
+
+def test_hundred_refused_publishers_write_no_hundred_lines(network, copying, clips):
+    """Fault: whoever wants a name in use fills the log and drives everything else off the page. Ten
+    lines a minute are written, and the page counts."""
+    gateway = network.gateway(flags=["-reconnectGrace", "1s"])
+    publish = first_bytes_of_a_publisher(gateway, clips)
+    wait_for(lambda: gateway.stream("vanishing")["state"] == "ended", 20, "the end of the first")
+    gateway.publish("vanishing", copying)
+    gateway.wait_segments(3, "vanishing")
+    host, port = gateway.rtmp.split(":")
+
+    def refused(_):
+        with socket.create_connection((host, int(port)), timeout=20) as s:
+            try:
+                s.sendall(publish)
+                while s.recv(65536):
+                    pass
+            except OSError:
+                pass  # closed while we still sent
+
+    with ThreadPoolExecutor(20) as pool:
+        list(pool.map(refused, range(100)))
+    told = [t["text"] for t in gateway.stream("vanishing")["troubles"]]
+    assert told == ["a second publisher was refused: the name is in use (100 times)"]
+    assert len(re.findall("peer gateway .*second publisher", gateway.log)) == 10
+    assert gateway.log.count(" peer ") < 30, gateway.log[-3000:]
 
 
 def quiet(gateway):
