@@ -29,10 +29,28 @@ struct routing {
     struct deferred change;
 };
 
+static void drop(struct routing *r, struct session *s)
+{
+    list_remove(&r->sessions, &s->node);
+    if (r->last == s)
+        r->last = NULL;
+    session_free(s);
+}
+
+static void drop_unlisted(struct routing *r)
+{
+    LIST_EACH (&r->sessions, struct session, node, s)
+        if (s->unlisted && !s->in_flight) {
+            free(map_remove(r->suspensions, slice_str(s->uri)));
+            drop(r, s);
+        }
+}
+
 static void tell_change(void *arg)
 {
     struct routing *r = arg;
 
+    drop_unlisted(r);
     r->conf.on_change(r->conf.arg);
 }
 
@@ -43,7 +61,7 @@ static void changed(struct routing *r)
 
 static bool is_usable(const struct session *s)
 {
-    return s->state == SESSION_OPEN && !s->held && session_token_lasts(s, 0);
+    return s->state == SESSION_OPEN && !s->held && !s->unlisted && session_token_lasts(s, 0);
 }
 
 static size_t count_usable(struct routing *r)
@@ -124,7 +142,7 @@ static void release_held(struct routing *r)
     struct session *best = NULL;
 
     LIST_EACH (&r->sessions, struct session, node, s)
-        if (s->state == SESSION_OPEN && s->held &&
+        if (s->state == SESSION_OPEN && s->held && !s->unlisted &&
             (!best || penalty_of(r, s->uri) < penalty_of(r, best->uri)))
             best = s;
     if (best)
@@ -156,10 +174,9 @@ static void replace(struct routing *r, struct session *old, struct session *by)
     by->segments = old->segments;
     by->failures = old->failures;
     snprintf(by->told, sizeof(by->told), "%s", old->told);
-    list_remove(&r->sessions, &old->node);
-    if (r->last == old)
-        r->last = NULL;
-    session_free(old);
+    memcpy(by->nodes, old->nodes, sizeof(by->nodes)); /* they may live while it is dead */
+    by->n_nodes = old->n_nodes;
+    drop(r, old);
 }
 
 static void ask(struct routing *r, const char *uri, bool trusted)
@@ -243,8 +260,26 @@ static void on_session_change(struct session *s, void *arg)
         changed(r);
 }
 
+static bool is_named_by_a_candidate(struct routing *r, const char *uri)
+{
+    LIST_EACH (&r->sessions, struct session, node, s)
+        for (size_t i = 0; i < s->n_nodes; i++)
+            if (strcmp(s->nodes[i], uri) == 0 && is_candidate(r, s->uri))
+                return true;
+    return false;
+}
+
+/* Who left the list takes nothing new, and makes room for who came. */
+static void look_who_left(struct routing *r)
+{
+    LIST_EACH (&r->sessions, struct session, node, s)
+        s->unlisted = !is_candidate(r, s->uri) && !is_named_by_a_candidate(r, s->uri);
+    drop_unlisted(r);
+}
+
 void routing_refresh(struct routing *r)
 {
+    look_who_left(r);
     r->round++;
     r->round_open = true;
     for (size_t i = 0; i < candidates_count(r->conf.candidates); i++) {

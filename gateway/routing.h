@@ -18,7 +18,7 @@
 struct routing;
 
 enum {
-    MAX_POOL = 64,
+    MAX_POOL = 64, /* sessions of a stream; candidates beyond wait until another leaves the list */
     ROUTING_ENOUGH = 8,
     ROUTING_RETRY_MIN_MS = 500,
     ROUTING_RETRY_MAX_MS = 5000,

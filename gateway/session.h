@@ -55,7 +55,8 @@ struct session {
     double score; /* round trip over duration; 0: unknown */
     int in_flight;
     int64_t oldest_sent_ms, oldest_duration_ms;
-    bool held; /* good answer, but suspended */
+    bool held;     /* good answer, but suspended */
+    bool unlisted; /* left the candidates: closed when nothing is in flight */
     int64_t segments, failures;
     char told[ERR_TEXT_MAX]; /* the last refusal that was logged; "" since it opened */
 

@@ -129,7 +129,8 @@ static void done(struct session *s, enum outcome outcome, int64_t ms)
 static void begin(const char *const *uris)
 {
     static struct log_tag tag;
-    struct routing_conf conf = {.first_wait_ms = 60000, .log = &tag, .on_change = on_change};
+    struct routing_conf conf = {
+        .first_wait_ms = 60000, .extra_nodes = 8, .log = &tag, .on_change = on_change};
 
     memset(&w, 0, sizeof(w));
     for (; uris[w.n]; w.n++)
@@ -273,6 +274,54 @@ static void a_reason_is_logged_once_until_it_changes(void **state)
     end();
 }
 
+/* Fault: the webhook's list changes for weeks, and all who were ever on it keep a session. */
+static void who_left_the_list_is_dropped_when_idle(void **state)
+{
+    struct session *a, *b;
+
+    (void)state;
+    begin(three);
+    a = answers("https://a", true);
+    b = answers("https://b", true);
+    answers("https://c", false);
+    routing_sent(w.r, a, 2000);
+    w.list[0] = (struct candidate){.uri = "https://d"};
+    w.n = 2; /* d and b: a and c left */
+    routing_refresh(w.r);
+    assert_null(session_of("https://c"));
+    assert_ptr_equal(session_of("https://a"), a); /* a segment is there */
+    assert_ptr_equal(routing_pick(w.r, 2000, NULL, 0), b);
+    done(a, OUTCOME_GOOD, 100);
+    assert_null(session_of("https://a"));
+    assert_non_null(session_of("https://d"));
+    end();
+}
+
+static void who_is_named_by_a_candidate_stays(void **state)
+{
+    struct session *a;
+
+    (void)state;
+    begin(one);
+    a = w.asked[0];
+    snprintf(a->nodes[0], sizeof(a->nodes[0]), "https://a2");
+    a->n_nodes = 1;
+    answers("https://a", true);
+    answers("https://a2", true);
+    routing_sent(w.r, a, 2000);
+    done(a, OUTCOME_FAILED, 0);
+    for (int i = 0; i < 2; i++) { /* it is asked again, and what it named is not forgotten */
+        routing_refresh(w.r);
+        assert_non_null(session_of("https://a2"));
+        answers("https://a", false);
+    }
+    w.n = 0;
+    routing_refresh(w.r);
+    assert_null(session_of("https://a"));
+    assert_null(session_of("https://a2"));
+    end();
+}
+
 static void the_only_one_is_used_although_it_failed(void **state)
 {
     struct session *a;
@@ -394,6 +443,8 @@ int main(void)
         cmocka_unit_test(a_failed_one_leaves_and_is_asked_again),
         cmocka_unit_test(a_suspended_one_has_a_reason),
         cmocka_unit_test(a_reason_is_logged_once_until_it_changes),
+        cmocka_unit_test(who_left_the_list_is_dropped_when_idle),
+        cmocka_unit_test(who_is_named_by_a_candidate_stays),
         cmocka_unit_test(the_only_one_is_used_although_it_failed),
         cmocka_unit_test(not_the_same_one_twice_for_a_segment),
         cmocka_unit_test(busy_is_better_than_lost),
