@@ -54,12 +54,22 @@ static void cancel_attempts(struct job *j)
             end_attempt(j, &j->attempts[i], OUTCOME_CANCELLED, attempt_age_ms(j->attempts[i]), "");
 }
 
+/* Its elders may take long: meanwhile it keeps nothing that nobody will send. */
+static void release_media(struct job *j)
+{
+    struct segment *bare = segment_without_media(j->conf.segment);
+
+    segment_unref(&j->conf.segment);
+    j->conf.segment = bare;
+}
+
 static void end(struct job *j, enum job_state state)
 {
     j->state = state;
     timer_stop(j->deadline);
     timer_stop(j->overdue);
     cancel_attempts(j);
+    release_media(j);
     loop_defer(j->conf.loop, &j->end, tell_end, j);
 }
 

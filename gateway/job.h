@@ -27,7 +27,7 @@ struct job_conf {
     struct routing *routing;
     const struct log_tag *log;
     const char *manifest_id;
-    struct segment *segment;        /* a reference is kept */
+    struct segment *segment;        /* a reference is kept; without its media once it is over */
     const struct profile *profiles; /* borrowed */
     size_t n_profiles;
     const struct caps *need;
@@ -50,7 +50,8 @@ struct job {
     struct job_conf conf;
     struct log_tag log;
     enum job_state state;
-    bool told; /* the queue's: its end came; elders may still run */
+    bool told;    /* the queue's: its end came; elders may still run */
+    size_t bytes; /* the queue's: of media it answers for */
     struct attempt *attempts[JOB_MAX_PARALLEL];
     uint64_t tried[JOB_MAX_TRIED]; /* ids of sessions */
     size_t n_tried;

@@ -4,8 +4,10 @@
 
 struct queue {
     struct loop *loop;
-    struct list jobs; /* oldest first */
-    size_t bytes, in_flight;
+    struct list jobs;  /* oldest first */
+    size_t bytes;      /* of sources on their way */
+    size_t done_bytes; /* of renditions that wait for their elders */
+    size_t in_flight;
     void (*on_result)(struct job *j, void *arg);
     void *arg;
 };
@@ -63,10 +65,32 @@ static void hand_on(struct queue *q)
 
     while ((j = LIST_FIRST(&q->jobs, struct job, node)) && j->told) {
         list_remove(&q->jobs, &j->node);
-        q->bytes -= j->conf.segment->media->n;
+        q->done_bytes -= j->bytes;
         q->on_result(j, q->arg);
         job_free(j);
     }
+}
+
+static void release_source(struct queue *q, struct job *j)
+{
+    q->bytes -= j->bytes;
+    j->bytes = 0;
+}
+
+static void keep_renditions(struct queue *q, struct job *j)
+{
+    for (size_t i = 0; i < MAX_PROFILES; i++)
+        j->bytes += j->renditions[i].media ? j->renditions[i].media->n : 0;
+    q->done_bytes += j->bytes;
+}
+
+/* Others are faster: what they brought is worth more than the one they wait for. */
+static void give_up_slow_head(struct queue *q)
+{
+    struct job *head = LIST_FIRST(&q->jobs, struct job, node);
+
+    if (head && q->done_bytes > QUEUE_MAX_BYTES)
+        job_give_up(head, RC_TIMEOUT, "given up: the renditions of later segments fill the queue");
 }
 
 static void on_job_end(struct job *j, void *arg)
@@ -76,18 +100,23 @@ static void on_job_end(struct job *j, void *arg)
     j->told = true;
     if (j->started_ms)
         q->in_flight--;
+    release_source(q, j);
+    keep_renditions(q, j);
     tell_over(j);
     hand_on(q);
+    give_up_slow_head(q);
     start_more(q);
 }
 
-static void skip_oldest_unsent(struct queue *q)
+static bool skip_oldest_unsent(struct queue *q)
 {
     LIST_EACH (&q->jobs, struct job, node, j)
         if (j->state == JOB_QUEUED) {
+            release_source(q, j);
             job_give_up(j, RC_BUSY, "skipped: the queue to the orchestrators is full");
-            return;
+            return true;
         }
+    return false;
 }
 
 void queue_put(struct queue *q, const struct job_conf *conf)
@@ -99,9 +128,10 @@ void queue_put(struct queue *q, const struct job_conf *conf)
     c.arg = q;
     j = job_new(&c);
     list_push(&q->jobs, &j->node);
-    q->bytes += conf->segment->media->n;
-    if (q->bytes > QUEUE_MAX_BYTES)
-        skip_oldest_unsent(q);
+    j->bytes = conf->segment->media->n;
+    q->bytes += j->bytes;
+    while (q->bytes > QUEUE_MAX_BYTES && skip_oldest_unsent(q))
+        ;
     start_more(q);
 }
 

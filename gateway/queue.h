@@ -2,14 +2,18 @@
  *
  * Several may be in flight; what comes back is handed on strictly in the order the
  * segments were put in. Bounded in bytes: when full, the oldest that was not sent yet is
- * skipped (its renditions become gaps), never the process.
+ * skipped (its renditions become gaps), never the process. When the renditions that wait for a slow
+ * elder are too many bytes, the elder is given up.
  */
 #ifndef LEAT_GATEWAY_QUEUE_H
 #define LEAT_GATEWAY_QUEUE_H
 
 #include "gateway/job.h"
 
-enum { QUEUE_MAX_IN_FLIGHT = 4, QUEUE_MAX_BYTES = 64 * 1024 * 1024 };
+enum {
+    QUEUE_MAX_IN_FLIGHT = 4,
+    QUEUE_MAX_BYTES = 64 * 1024 * 1024 /* of sources; of renditions */
+};
 
 struct queue;
 

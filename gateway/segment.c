@@ -16,6 +16,18 @@ struct segment *segment_ref(struct segment *s)
     return s;
 }
 
+struct segment *segment_without_media(const struct segment *s)
+{
+    struct segment *bare = segment_new();
+
+    *bare = *s;
+    bare->refs = 1;
+    bare->media = NULL;
+    bare->video = track_ref(&s->video);
+    bare->audio = track_ref(&s->audio);
+    return bare;
+}
+
 void segment_unref(struct segment **s)
 {
     struct segment *seg = *s;

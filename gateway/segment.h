@@ -36,6 +36,7 @@ struct segment {
 
 struct segment *segment_new(void); /* one reference, all zero */
 struct segment *segment_ref(struct segment *s);
+struct segment *segment_without_media(const struct segment *s); /* what playlists need of it */
 void segment_unref(struct segment **s);
 /* Differences of 33-bit clocks, signed. */
 int64_t ticks_apart(int64_t a, int64_t b);

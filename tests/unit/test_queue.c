@@ -62,6 +62,7 @@ void job_free(struct job *j)
         if (world->jobs[i] == j)
             world->jobs[i] = NULL;
     segment_unref(&j->conf.segment);
+    blob_unref(&j->renditions[0].media);
     free(j);
 }
 
@@ -179,6 +180,46 @@ static void bytes_have_a_limit(void **state)
     queue_free(w->queue);
 }
 
+/* Fault: what was skipped is not counted as gone until its elders come, so more is skipped. */
+static void no_more_is_skipped_than_needed(void **state)
+{
+    struct world *w = *state;
+
+    for (int i = 0; i < QUEUE_MAX_IN_FLIGHT; i++)
+        put(w, 1);
+    put(w, QUEUE_MAX_BYTES / 2);
+    put(w, QUEUE_MAX_BYTES / 2 - 100);
+    put(w, 200);
+    put(w, 200);
+    assert_int_equal(w->jobs[QUEUE_MAX_IN_FLIGHT]->state, JOB_GIVEN_UP);
+    assert_int_equal(w->jobs[QUEUE_MAX_IN_FLIGHT + 1]->state, JOB_QUEUED);
+    put(w, QUEUE_MAX_BYTES - 1000); /* needs the room of several */
+    assert_int_equal(w->jobs[QUEUE_MAX_IN_FLIGHT + 1]->state, JOB_GIVEN_UP);
+    assert_int_equal(w->jobs[QUEUE_MAX_IN_FLIGHT + 2]->state, JOB_QUEUED);
+    queue_free(w->queue);
+}
+
+/* Fault: behind a segment that is stuck, the renditions of all later ones pile up. */
+static void renditions_that_wait_have_a_limit(void **state)
+{
+    struct world *w = *state;
+    int n = 0;
+
+    put(w, 1);
+    while (!w->gave_up[0] && n < MAX_TOLD - 1) {
+        put(w, 1);
+        n++;
+        w->jobs[n]->renditions[0].media = blob_new(QUEUE_MAX_BYTES / 8);
+        finish(w, n, JOB_DONE);
+    }
+    assert_int_equal(n, 9);
+    assert_non_null(strstr(w->gave_up, "renditions of later segments"));
+    assert_int_equal(w->jobs[0]->state, JOB_GIVEN_UP);
+    finish(w, 0, JOB_GIVEN_UP);
+    assert_string_equal(w->told, "0! 1 2 3 4 5 6 7 8 9 ");
+    queue_free(w->queue);
+}
+
 /* Fault: a push that had its answer was answered again, from freed memory, when its stream was
  * closed while an elder was still out. */
 static void freed_with_some_out(void **state)
@@ -216,6 +257,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(in_order_whoever_is_first, setup, teardown),
         cmocka_unit_test_setup_teardown(so_many_at_once, setup, teardown),
         cmocka_unit_test_setup_teardown(bytes_have_a_limit, setup, teardown),
+        cmocka_unit_test_setup_teardown(no_more_is_skipped_than_needed, setup, teardown),
+        cmocka_unit_test_setup_teardown(renditions_that_wait_have_a_limit, setup, teardown),
         cmocka_unit_test_setup_teardown(freed_with_some_out, setup, teardown),
         cmocka_unit_test_setup_teardown(poke_reaches_all, setup, teardown),
     };
