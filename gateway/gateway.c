@@ -8,7 +8,7 @@
 #include "gateway/metrics.h"
 #include "net/health.h"
 
-enum { DRAIN_TICK_MS = 150 };
+enum { DRAIN_TICK_MS = 150, MAX_PUSHED_BYTES = 512 * 1024 * 1024 };
 
 static void answer_ready(struct gateway *g, struct http_exchange *x)
 {
@@ -86,6 +86,8 @@ struct gateway *gateway_start(struct loop *l, const struct gateway_conf *conf, s
 
     g->loop = l;
     g->conf = *conf;
+    if (!g->conf.max_pushed_bytes)
+        g->conf.max_pushed_bytes = MAX_PUSHED_BYTES;
     g->lives = map_new();
     g->playback = playback_new(l, &playback);
     metrics_init(conf->max_sessions);

@@ -27,8 +27,9 @@ struct gateway_conf {
     int extra_nodes;
     const struct profile *profiles; /* what each stream is transcoded to */
     size_t n_profiles;
-    int max_attempts; /* <= 0: do not transcode */
-    int max_sessions; /* live streams at once */
+    int max_attempts;        /* <= 0: do not transcode */
+    int max_sessions;        /* live streams at once */
+    size_t max_pushed_bytes; /* of all HTTP pushes that have no answer yet; 0: 512 MiB */
     const char *data_dir;
     int reconnect_grace_ms; /* a publisher that was cut off may return: 60000 */
     bool current_manifest;

@@ -27,6 +27,7 @@ struct push {
     bool wants_multipart, skip_transcode;
     struct push_config config;
     struct buf body;
+    size_t held; /* of g->pushed_bytes: the body, until the answer is out */
     struct keccak hash;
 
     struct live *live;
@@ -35,6 +36,22 @@ struct push {
     bool waiting, in_job, answered;
 };
 
+static bool hold(struct push *p, size_t n)
+{
+    if (n > p->g->conf.max_pushed_bytes - p->g->pushed_bytes)
+        return false;
+    p->g->pushed_bytes += n;
+    p->held += n;
+    return true;
+}
+
+static void release_body(struct push *p)
+{
+    buf_cleanup(&p->body);
+    p->g->pushed_bytes -= p->held;
+    p->held = 0;
+}
+
 static void push_free(struct push *p)
 {
     if (p->x || p->in_job)
@@ -42,7 +59,7 @@ static void push_free(struct push *p)
     if (p->waiting)
         live_stop_waiting(p->live, &p->waiter);
     segment_unref(&p->segment);
-    buf_cleanup(&p->body);
+    release_body(p);
     free(p);
 }
 
@@ -289,11 +306,33 @@ static struct live *find_or_make(struct push *p)
 
 /* --- the request --- */
 
+/* Of all pushes together, so that many large ones at once cost a wait and not the process. */
+static void refuse_full(struct push *p, size_t more)
+{
+    char text[320];
+
+    snprintf(text, sizeof(text),
+             "http push refused url=%.100s: pushes without an answer hold %zu bytes here, at most "
+             "%zu are held together and %zu more came; push again when others have their answer",
+             p->url, p->g->pushed_bytes, p->g->conf.max_pushed_bytes, more);
+    if (log_allowed(&p->g->refused, REFUSED_LOGGED_A_MINUTE))
+        log_peer(NULL, "stream=%s %s", p->name.name, text);
+    http_set_header(p->x, "retry-after", "2");
+    answer_text(p, 503, text);
+    release_body(p);
+}
+
 static void on_body_bytes(struct http_exchange *x, struct slice bytes, void *arg)
 {
     struct push *p = arg;
 
     (void)x;
+    if (p->answered)
+        return; /* refused, the rest is thrown away */
+    if (!hold(p, bytes.n)) {
+        refuse_full(p, bytes.n);
+        return;
+    }
     buf_add_slice(&p->body, bytes);
     keccak_add(&p->hash, bytes);
 }
@@ -304,6 +343,8 @@ static void on_body_end(struct http_exchange *x, const struct err *why, void *ar
     char text[ERR_TEXT_MAX + 64];
 
     (void)x;
+    if (p->answered)
+        return;
     if (why) {
         snprintf(text, sizeof(text), "Error reading http request body: %s", why->text);
         answer_text(p, 500, text);

@@ -127,6 +127,7 @@ void gateway_status(struct gateway *g, struct buf *json)
     while (map_next(g->lives, &at, NULL, &l))
         live_status(l, &j);
     jo_close(&j, ']');
+    jo_int(&j, "pushed_bytes", (int64_t)g->pushed_bytes);
     write_candidates(g, &j);
     jo_close(&j, '}');
 }
