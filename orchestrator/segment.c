@@ -186,6 +186,17 @@ static void take_media(struct request *r, struct blob *TAKES media, const struct
     refuse(r, 403, "Forbidden");
 }
 
+#define OVERFULL                                                                                   \
+    "the segments held here have 1 GiB together: gateways send faster than the workers work"
+
+static void stop_reading(struct request *r, const char *why)
+{
+    refused(r->o->refusals, NULL, http_request(r->x)->peer, "session=%s segment=%" PRId64 ": %s",
+            r->session_id, r->seg.seq, why);
+    buf_cleanup(&r->body);
+    refuse(r, 500, "Internal Server Error");
+}
+
 /* --- a URI instead of media --- */
 
 static void on_fetched(int status, const struct http_headers *h, struct blob *body,
@@ -196,7 +207,7 @@ static void on_fetched(int status, const struct http_headers *h, struct blob *bo
 
     (void)h;
     r->fetch = NULL;
-    if (err || status != 200 || !hold(r, body->n)) {
+    if (err || status != 200) {
         refused(r->o->refusals, NULL, http_request(r->x)->peer,
                 "session=%s segment=%" PRId64 ": its URI could not be fetched: status %d %s",
                 r->session_id, r->seg.seq, status, err ? err->text : "");
@@ -209,7 +220,15 @@ static void on_fetched(int status, const struct http_headers *h, struct blob *bo
 
 static void on_fetched_bytes(struct slice bytes, void *arg)
 {
-    keccak_add(&((struct request *)arg)->hash, bytes);
+    struct request *r = arg;
+
+    if (hold(r, bytes.n)) {
+        keccak_add(&r->hash, bytes);
+        return;
+    }
+    http_call_cancel(r->fetch);
+    r->fetch = NULL;
+    stop_reading(r, OVERFULL);
 }
 
 static void fetch(struct request *r)
@@ -229,26 +248,15 @@ static void fetch(struct request *r)
 
 /* --- the body --- */
 
-static void stop_reading(struct request *r, const char *why)
-{
-    refused(r->o->refusals, NULL, http_request(r->x)->peer, "session=%s segment=%" PRId64 ": %s",
-            r->session_id, r->seg.seq, why);
-    buf_cleanup(&r->body);
-    refuse(r, 500, "Internal Server Error");
-}
-
 static void on_bytes(struct http_exchange *x, struct slice bytes, void *arg)
 {
     struct request *r = arg;
-    bool was_ok = buf_ok(&r->body);
 
     (void)x;
-    if (!was_ok || !r->holds_session)
+    if (!r->holds_session)
         return; /* refused already, the rest is thrown away */
     if (!hold(r, bytes.n)) {
-        r->body.failed = true;
-        stop_reading(r, "the segments held here have 1 GiB together: gateways send faster than "
-                        "the workers work");
+        stop_reading(r, OVERFULL);
         return;
     }
     buf_add_slice(&r->body, bytes);

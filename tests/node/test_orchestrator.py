@@ -478,6 +478,10 @@ def test_end_of_a_session_with_a_wrong_token(worker, gateway):
 
 # --- a URI instead of media ---
 
+class Address(str):
+    go_on = None
+
+
 @pytest.fixture
 def store():
     """An HTTP store with one object, and what it was asked."""
@@ -485,18 +489,25 @@ def store():
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self):
-            found = self.path == "/seg.ts"
+            found = self.path in ("/seg.ts", "/slow.ts")
             self.send_response(200 if found else 404)
             self.send_header("Content-Length", str(len(MEDIA) if found else 0))
             self.end_headers()
-            self.wfile.write(MEDIA if found else b"")
+            half = len(MEDIA) // 2 if found else 0
+            self.wfile.write(MEDIA[:half])
+            if self.path == "/slow.ts":
+                go_on.wait(3)
+            self.wfile.write(MEDIA[half:] if found else b"")
 
         def log_message(self, *_):
             pass
 
+    go_on = threading.Event()
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}"
+    address = Address(f"http://127.0.0.1:{server.server_port}")
+    address.go_on = go_on
+    yield address
     server.shutdown()
 
 
@@ -516,6 +527,17 @@ def test_uri_bodies_that_cannot_be_fetched(worker, gateway, store, body, answer)
     stream = gateway.post(gateway.seg_data(gateway.token(), MEDIA), body,
                           content_type="application/vnd+livepeer.uri")
     assert (stream.status(), stream.read()) == answer
+
+
+def test_uri_bodies_are_counted_as_they_come(orchestrator, worker, gateway, store):
+    """Fault: bodies that are being fetched fill the memory uncounted, each up to its own limit."""
+    stream = gateway.post(gateway.seg_data(gateway.token(), MEDIA), f"{store}/slow.ts".encode(),
+                          content_type="application/vnd+livepeer.uri")
+    wait_until(lambda: len(MEDIA) // 2 <= orchestrator.status()["held_bytes"] < len(MEDIA),
+               text="the first half to be counted")
+    store.go_on.set()
+    worker.answer(worker.notify())
+    assert not pb.TranscodeResult.FromString(stream.read()).error
 
 
 def test_uri_of_other_bytes(worker, gateway, store):

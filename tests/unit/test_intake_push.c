@@ -60,8 +60,9 @@ static int64_t pushed_bytes(void)
 static int push(const char *name, int length, int sent)
 {
     const char *port = strrchr(gateway_http_addr(gateway), ':') + 1;
-    char *text = xasprintf("PUT /live/%s/0.ts HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%0*d",
-                           name, length, sent, 0);
+    char *text = xasprintf(
+        "PUT /live/%s/0.ts HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%0*d", name, length,
+        sent, 0);
     int fd = raw_connect((uint16_t)atoi(port));
 
     answer[0] = '\0';
