@@ -1,5 +1,6 @@
 """What a stranger can throw at a port, and what an operator can get wrong: nothing crashes, and
 every refusal names the flag, the value and the remedy."""
+import base64
 import os
 import random
 import re
@@ -7,10 +8,12 @@ import socket
 import ssl
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
-from leatnet import LADDER, SANITIZED, SLOW, Node, fetch, free_port, no_check, wait_for
+import peers
+from leatnet import LADDER, RELEASE, SANITIZED, SLOW, Node, fetch, free_port, no_check, wait_for
 
 SECRET = "the secret of test_ports"
 SMALL = LADDER.split(",")[0]
@@ -91,6 +94,80 @@ def test_garbage_on_every_port(nodes):
         assert node.running(), node.log[-2000:]
         assert fetch(f"http://{node.admin}/healthz") == b""
         node.status()
+
+
+MOST = 300_000_000  # bytes of one segment, pushed or sent to an orchestrator
+PIECE = b"100000\r\n" + b"G" * 0x100000 + b"\r\n"
+
+
+def heard(s):
+    """What is there now."""
+    s.setblocking(False)
+    try:
+        return s.recv(65536)
+    except (BlockingIOError, ssl.SSLWantReadError):
+        return b""
+    finally:
+        s.settimeout(20)
+
+
+def pour(s, head):
+    """A chunked body that never ends. What was sent until the other side had enough, its answer."""
+    s.sendall(head + b"Transfer-Encoding: chunked\r\n\r\n")
+    sent, answer = 0, b""
+    while sent < 2 * MOST and not answer:
+        s.sendall(PIECE)
+        sent += len(PIECE)
+        answer = heard(s)
+    try:
+        while more := s.recv(65536):
+            answer += more
+    except OSError:
+        pass  # it closed with bytes of ours unread
+    return sent, answer
+
+
+def memory_mb(node):
+    """(at its peak, now)"""
+    text = Path(f"/proc/{node.pid}/status").read_text()
+    return [int(re.search(rf"{name}:\s+(\d+)", text)[1]) / 1024 for name in ("VmHWM", "VmRSS")]
+
+
+def check_memory(node):
+    peak, _ = memory_mb(node)
+    assert peak < 1.2 * MOST / 2**20 + 50, f"{peak:.0f} MiB"
+    wait_for(lambda: memory_mb(node)[1] < 60, 10, "the body to be freed")
+
+
+def test_an_endless_push_is_cut_at_the_limit(shared_network):
+    """Fault: a chunked body that never ends fills the gateway's memory. It is refused at 300 MB."""
+    gateway = shared_network.gateway(build=RELEASE)
+    host, port = gateway.http.split(":")
+    with socket.create_connection((host, int(port))) as s:
+        sent, answer = pour(s, b"PUT /live/endless/0.ts HTTP/1.1\r\nHost: x\r\n")
+    assert MOST <= sent < 1.2 * MOST, sent
+    assert b" 500 " in answer.split(b"\r\n")[0], answer
+    assert b"Error reading http request body: " in answer and b"larger than 300000000 bytes" in answer, answer
+    check_memory(gateway)
+    assert gateway.status()["pushed_bytes"] == 0 and not gateway.status()["streams"]
+
+
+def test_an_endless_segment_is_cut_at_the_limit(shared_network):
+    """Fault: the same at an orchestrator, from a gateway with good credentials."""
+    orchestrator = shared_network.orchestrator(build=RELEASE)
+    gateway = peers.GatewayPeer(orchestrator.service)
+    credentials = base64.b64encode(gateway.seg_data(gateway.token(), b"").SerializeToString())
+    host, port = orchestrator.service.split(":")
+    with no_check().wrap_socket(socket.create_connection((host, int(port)))) as s:
+        sent, answer = pour(s, b"POST /segment HTTP/1.1\r\nHost: x\r\nLivepeer-Payment: \r\n"
+                            b"Content-Type: video/MP2T\r\nLivepeer-Segment: " + credentials +
+                            b"\r\n")
+    gateway.close()
+    assert MOST <= sent < 1.2 * MOST, (sent, answer)
+    assert b" 500 " in answer.split(b"\r\n")[0], answer
+    assert "larger than 300000000 bytes" in str(orchestrator.status()["refusals"]), orchestrator.status()
+    check_memory(orchestrator)
+    assert orchestrator.status()["held_bytes"] == 0
 
 
 def test_the_network_works_after_that(nodes, clips, segments):
