@@ -4,16 +4,18 @@ import os
 import re
 import signal
 import socket
+import struct
 import subprocess
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timezone
 from pathlib import Path
 
 import pytest
 
 from clips import pictures
-from leatnet import LADDER, RELEASE, SLOW, fetch, wait_for
+from leatnet import LADDER, RELEASE, SANITIZED, SLOW, fetch, wait_for
 
 SMALL, LARGE = LADDER.split(",")
 
@@ -372,8 +374,40 @@ def test_slow_and_silent_clients_are_cut(network):
     assert fetch(gateway.url("/healthz")) == b""
 
 
-def test_clock_jump():
-    """The node reads wall time for dates only; delays are monotonic (base/clock, unit tests of the
-    timeline and loop). A process's own clock can be moved with faketime alone."""
-    if subprocess.run(["sh", "-c", "command -v faketime"], capture_output=True).returncode:
-        pytest.skip("by design without faketime: unit tests show that waits are monotonic")
+class Clock:
+    """The wall clock of nodes that start with `env`, moved by clock_shift.c."""
+
+    def __init__(self, folder):
+        self.file = folder / "clock-shift"
+        self.env = {"LD_PRELOAD": str(SANITIZED / "tests/libclock_shift.so"),
+                    "LEAT_CLOCK_SHIFT": str(self.file)}
+        self.set(0)
+
+    def set(self, seconds):
+        """In place: the nodes have the file mapped."""
+        with open(self.file, "r+b" if self.file.exists() else "wb") as f:
+            f.write(struct.pack("=q", seconds))
+
+    @staticmethod
+    def ahead(node):
+        """By so many seconds, as the node's newest line says."""
+        told = re.findall(r"^(\S+)Z \w+ ", node.log, re.M)[-1]
+        wall = datetime.fromisoformat(told).replace(tzinfo=timezone.utc)
+        return wall.timestamp() - time.time()
+
+
+def test_clock_jump(network, copying, tmp_path):
+    """Fault: a clock that is set (NTP, a person, a resumed machine) ends timers early or never, and
+    tokens that it made old end the stream. It jumps an hour ahead, beyond the life of every token,
+    and an hour back; the viewer sees nothing of it."""
+    clock = Clock(tmp_path)
+    orchestrator = network.orchestrator(build=RELEASE, env=clock.env)
+    gateway = network.gateway(orchestrator, build=RELEASE, env=clock.env)
+    show = Show(network, gateway, copying)
+    for shift in (3600, 0, -3600):
+        clock.set(shift)
+        show.more(3)
+        for node in (gateway, orchestrator):
+            assert abs(clock.ahead(node) - shift) < 60, "the clock did not jump"
+    assert gateway.stream()["state"] == "live" and gateway.stream()["reconnects"] == 0
+    show.check("clock set by an hour, thrice", 2500)
