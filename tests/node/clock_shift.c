@@ -1,7 +1,7 @@
 /* The wall clock of a process, moved by a test: loaded before the C library (LD_PRELOAD), adds the
- * seconds that LEAT_CLOCK_SHIFT's file holds (8 bytes, this machine's order) to every reading of the
- * real time. The file is mapped once, so a process in a sandbox follows too. Monotonic time is left
- * alone: that is what the kernel does when somebody sets the clock. */
+ * seconds that LEAT_CLOCK_SHIFT's file holds (8 bytes, this machine's order) to every reading of
+ * the real time. The file is mapped once, so a process in a sandbox follows too. Monotonic time is
+ * left alone: that is what the kernel does when somebody sets the clock. */
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <stdint.h>
