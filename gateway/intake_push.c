@@ -375,7 +375,7 @@ static void on_closed(struct http_exchange *x, bool complete, void *arg)
     struct push *p = arg;
 
     (void)x;
-    if (!complete && !p->answered)
+    if (!complete && !p->answered && log_allowed(&p->g->refused, REFUSED_LOGGED_A_MINUTE))
         log_peer(NULL, "stream=%s segment=%llu the pusher left before its answer", p->name.name,
                  (unsigned long long)p->seq);
     p->x = NULL;
