@@ -28,7 +28,7 @@ struct segmenter {
     size_t hashed;              /* bytes of it already in the hash */
     int64_t start_pts, end_pts; /* 90 kHz; of the leading track */
     int64_t last_duration;
-    size_t last_bytes; /* of the segment before */
+    size_t last_bytes;                  /* of the segment before */
     int64_t longest;                    /* 0: no limit */
     bool continues;                     /* the open segment began without a key frame */
     int64_t last_key_pts, key_distance; /* as the source had it last */

@@ -11,7 +11,7 @@ struct trouble {
     int64_t at_ms;   /* Unix time */
     int64_t segment; /* -1: the stream as a whole */
     unsigned times;
-    char *text;      /* own; most streams never have any */
+    char *text; /* own; most streams never have any */
 };
 
 /* All zero: none yet. */
