@@ -25,15 +25,20 @@ static void on_request(struct http_exchange *x, void *arg)
         http_answer(x, 418, "text/plain", SLICE_LIT("not playback's\n"));
 }
 
+static void begin(int first_wait_ms)
+{
+    playback = playback_new(
+        loop, &(struct playback_conf){.current_manifest = true, .first_wait_ms = first_wait_ms});
+    stream = playback_stream_open(playback, &(struct playback_stream_conf){"demo", 1, 1});
+    source = playback_rendition_add(stream, &(struct playback_rendition_conf){"source"});
+}
+
 static int setup(void **state)
 {
     struct http_server_conf conf = {.listen = {.addr = "127.0.0.1:0"}, .on_request = on_request};
 
     setup_loop(state);
-    playback = playback_new(
-        loop, &(struct playback_conf){.current_manifest = true, .first_wait_ms = 1500});
-    stream = playback_stream_open(playback, &(struct playback_stream_conf){"demo", 1, 1});
-    source = playback_rendition_add(stream, &(struct playback_rendition_conf){"source"});
+    begin(1500);
     server = http_server_open(loop, &conf, NULL);
     assert_non_null(server);
     client = http_client_new(loop);
@@ -522,17 +527,23 @@ static void those_who_wait_give_up(void **state)
 static void those_who_wait_for_a_rendition_give_up(void **state)
 {
     struct got a, b;
+    int64_t since;
 
     (void)state;
+    playback_free(playback);
+    begin(15000);
     playback_rendition_add(stream, &(struct playback_rendition_conf){"never"});
     start(&a, "GET", "/stream/demo/never.m3u8", NULL);
     let_them_arrive();
     add(1, "media");
+    since = loop_now_ms(loop);
+    run_for(500);
     start(&b, "GET", "/stream/demo/never.m3u8", NULL);
     run_for(1000);
     assert_false(a.over || b.over);
     RUN_UNTIL(a.over);
     assert_false(b.over);
+    assert_true(loop_now_ms(loop) - since < 5000);
     assert_int_equal(a.status, 503);
     assert_header(&a, "retry-after: 1");
     assert_non_null(strstr(body(&a), "no orchestrator"));
