@@ -37,7 +37,12 @@ if [ -n "$missing" ]; then
     $sudo env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $missing
 fi
 
-if [ ! -f node_modules/.package-lock.json ] || [ package-lock.json -nt node_modules/.package-lock.json ]; then
-    npm ci --no-audit --no-fund --loglevel=error
+# hls.js is for everybody, the browser driver (a development dependency) for tests only.
+omit=--omit=dev
+needed=node_modules/hls.js
+[ "${1:-build}" = test ] && omit= && needed=node_modules/playwright-core
+if [ ! -d "$needed" ] || [ package-lock.json -nt node_modules/.package-lock.json ]; then
+    # shellcheck disable=SC2086
+    npm ci $omit --no-audit --no-fund --loglevel=error
     touch node_modules/.package-lock.json
 fi
