@@ -1,8 +1,5 @@
 #include "node/admin.h"
 
-#include <stdlib.h>
-
-#include "base/url.h"
 #include "net/health.h"
 
 enum { MAX_ANSWER_BYTES = 16 * 1024 * 1024 };
@@ -52,17 +49,16 @@ static void on_request(struct http_exchange *x, void *arg)
 
 enum rc admin_open(struct node *n, struct err *err)
 {
-    char *addr = addr_complete(opt_text(&n->options, OPT_cliAddr), "127.0.0.1",
-                               n->role->admin_port);
-    const struct http_server_conf conf = {
-        .listen = {.addr = addr, .max_connections = 256}, .on_request = on_request, .arg = n};
+    const struct http_server_conf conf = {.listen = {.addr = n->admin_addr, .max_connections = 256},
+                                          .on_request = on_request,
+                                          .arg = n};
 
     n->admin = http_server_open(n->loop, &conf, err);
-    if (!n->admin && err->code == RC_EXISTS)
-        err_wrap(err, err->code,
-                 "-cliAddr %s is taken by another program; stop it or choose another port", addr);
-    else if (!n->admin)
-        err_wrap(err, err->code, "-cliAddr %s", addr);
-    free(addr);
-    return n->admin ? RC_OK : err->code;
+    if (n->admin)
+        return RC_OK;
+    if (err->code == RC_EXISTS)
+        return err_wrap(err, err->code,
+                        "-cliAddr %s is taken by another program; stop it or choose another port",
+                        n->admin_addr);
+    return err_wrap(err, err->code, "-cliAddr %s", n->admin_addr);
 }

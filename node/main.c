@@ -14,6 +14,7 @@
 
 #include "base/log.h"
 #include "base/metric.h"
+#include "node/address.h"
 #include "node/admin.h"
 #include "node/commands.h"
 #include "node/role.h"
@@ -21,12 +22,7 @@
 
 extern char **environ;
 
-enum {
-    EXIT_START_FAILED = 2,
-    DEBUG_VERBOSITY = 5,
-    MEDIA_PIECE_BYTES = 64 * 1024,
-    PASSING_BYTES = 8 << 20
-};
+enum { DEBUG_VERBOSITY = 5, MEDIA_PIECE_BYTES = 64 * 1024, PASSING_BYTES = 8 << 20 };
 
 static const struct role *const roles[] = {&role_gateway, &role_orchestrator, &role_transcoder,
                                            &role_up};
@@ -91,7 +87,7 @@ static enum rc make_dirs(const char *path, struct err *err)
     return RC_OK;
 }
 
-static enum rc find_data_dir(struct node *n, struct err *err)
+static enum rc name_data_dir(struct node *n, struct err *err)
 {
     const char *given = opt_text(&n->options, OPT_dataDir), *home = getenv("HOME");
 
@@ -101,7 +97,7 @@ static enum rc find_data_dir(struct node *n, struct err *err)
         n->data_dir = xasprintf("%s/.lpData/%s", home, opt_text(&n->options, OPT_network));
     else
         return err_set(err, RC_BAD_INPUT, "HOME is not set: give -dataDir DIR");
-    return make_dirs(n->data_dir, err);
+    return RC_OK;
 }
 
 static enum rc check_network(const struct node *n, struct err *err)
@@ -134,19 +130,35 @@ static void print_changed(const struct node *n)
     buf_cleanup(&text);
 }
 
-static enum rc start(struct node *n, struct err *err)
+/* All that the flags say, before any port is opened or any file made. */
+static enum rc read_flags(struct node *n, struct err *err)
 {
     enum rc rc = check_network(n, err);
 
     if (rc == RC_OK)
-        rc = find_data_dir(n, err);
+        rc = name_data_dir(n, err);
+    if (rc == RC_OK && n->role->admin_port) {
+        n->admin_addr = address_read(ADDRESS_LISTEN, "cliAddr", opt_text(&n->options, OPT_cliAddr),
+                                     n->role->admin_port, err);
+        rc = n->admin_addr ? RC_OK : err->code;
+    }
+    if (rc != RC_OK)
+        return rc;
+    n->running = n->role->read(n, err);
+    return n->running ? RC_OK : err->code;
+}
+
+static enum rc start(struct node *n, struct err *err)
+{
+    enum rc rc = read_flags(n, err);
+
+    if (rc == RC_OK)
+        rc = make_dirs(n->data_dir, err);
     if (rc != RC_OK)
         return rc;
     name_metrics(n);
-    n->running = n->role->start(n, err);
-    if (!n->running)
-        return err->code;
-    if (n->role->admin_port)
+    rc = n->role->start(n, err);
+    if (rc == RC_OK && n->admin_addr)
         rc = admin_open(n, err);
     return rc;
 }
@@ -182,6 +194,7 @@ static int run(struct node *n)
         n->role->stop(n);
     loop_free(n->loop);
     free(n->data_dir);
+    free(n->admin_addr);
     return n->exit_status;
 }
 

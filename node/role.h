@@ -1,8 +1,8 @@
 /* node/role.h: what a role is to main(): a name, defaults, start and stop.
  *
  * node/main.c reads the options, opens the admin server on -cliAddr and runs the loop;
- * each role_*.c turns options into the role's own configuration. Adding a role touches
- * one list (roles[] in main.c).
+ * each role_*.c turns options into the role's own configuration, then starts it. Adding a role
+ * touches one list (roles[] in main.c).
  */
 #ifndef LEAT_NODE_ROLE_H
 #define LEAT_NODE_ROLE_H
@@ -13,25 +13,33 @@
 #include "net/loop.h"
 #include "node/options.h"
 
+/* Exit status of a node that could not start: flags, ports, folders. Another try ends the same. */
+enum { EXIT_START_FAILED = 2 };
+
 struct node {
     struct loop *loop;
     struct options options;
     const struct role *role;
-    void *running;             /* what role->start made */
-    char *data_dir;            /* exists, ours alone */
+    void *running;             /* what role->read made */
+    char *data_dir;            /* ours alone; exists when role->start is called */
+    char *admin_addr;          /* -cliAddr completed; NULL for roles without one */
     struct http_server *admin; /* on -cliAddr; NULL for roles without one */
     bool stopping;
     int exit_status;
 };
 
 struct role {
-    const char *name;                                /* subcommand, "gateway" */
-    const char *node_type;                           /* of metrics (operations.md 5), "bctr" */
-    int option_role;                                 /* ROLE_G ... */
-    uint16_t admin_port;                             /* default of -cliAddr; 0: none */
-    const char *summary;                             /* one line of `leat help` */
-    bool keeps_media;                                /* for the length of playlists */
-    void *(*start)(struct node *n, struct err *err); /* NULL and *err */
+    const char *name;      /* subcommand, "gateway" */
+    const char *node_type; /* of metrics (operations.md 5), "bctr" */
+    int option_role;       /* ROLE_G ... */
+    uint16_t admin_port;   /* default of -cliAddr; 0: none */
+    const char *summary;   /* one line of `leat help` */
+    bool keeps_media;      /* for the length of playlists */
+    /* The options become a configuration. All are checked here: nothing is opened or made yet.
+     * NULL and *err. */
+    void *(*read)(struct node *n, struct err *err);
+    /* Opens its ports. stop() is called after a failure too. */
+    MUST_CHECK enum rc (*start)(struct node *n, struct err *err);
     /* Finish what runs, then call node_stopped(); a second signal stops at once. */
     void (*drain)(struct node *n);
     void (*stop)(struct node *n);

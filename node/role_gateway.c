@@ -3,8 +3,8 @@
 #include <string.h>
 
 #include "base/log.h"
-#include "base/url.h"
 #include "gateway/gateway.h"
+#include "node/address.h"
 #include "node/page.h"
 #include "node/role.h"
 #include "node/version.h"
@@ -22,7 +22,8 @@ struct gateway_role {
     struct gateway *gateway;
     struct gateway_conf conf;
     struct page *page;
-    char *rtmp_addr, *http_addr;
+    char *rtmp_addr, *http_addr, *webhook;
+    bool dashboard; /* on the media port too */
     char **orch_uris, **blocklist;
     struct profile profiles[MAX_PROFILES];
 };
@@ -31,24 +32,6 @@ static bool is_loopback(const char *addr)
 {
     return strncmp(addr, "127.", 4) == 0 || strncmp(addr, "localhost", 9) == 0 ||
            strncmp(addr, "[::1]", 5) == 0;
-}
-
-/* "a:8935,https://b" -> complete URIs (video.md 1.1). */
-static char **orchestrator_uris(const char *list)
-{
-    char **uris = texts_split(list);
-
-    for (size_t i = 0; uris[i]; i++) {
-        char *given = uris[i], *addr;
-
-        if (strncmp(given, "http", 4) == 0)
-            continue;
-        addr = addr_complete(given, "127.0.0.1", SERVICE_PORT);
-        uris[i] = xasprintf("https://%s", addr);
-        free(addr);
-        free(given);
-    }
-    return uris;
 }
 
 static char **lowercase_addresses(const char *list)
@@ -102,6 +85,7 @@ static void role_free(struct gateway_role *r)
     texts_free(r->blocklist);
     free(r->rtmp_addr);
     free(r->http_addr);
+    free(r->webhook);
     free(r);
 }
 
@@ -126,8 +110,7 @@ static void fill_conf(struct gateway_role *r, struct node *n)
     c->http_ingest = opt_given(o, OPT_httpIngest) ? opt_flag(o, OPT_httpIngest) : local;
     c->orch_uris = (const char *const *)r->orch_uris;
     c->blocklist = (const char *const *)r->blocklist;
-    if (opt_text(o, OPT_orchWebhookUrl)[0])
-        c->orch_webhook_url = opt_text(o, OPT_orchWebhookUrl);
+    c->orch_webhook_url = r->webhook;
     c->min_version = opt_text(o, OPT_orchMinLivepeerVersion);
     c->discovery_timeout_ms = (int)opt_number(o, OPT_discoveryTimeout);
     c->extra_nodes = (int)opt_number(o, OPT_extraNodes);
@@ -137,35 +120,67 @@ static void fill_conf(struct gateway_role *r, struct node *n)
     c->current_manifest = opt_flag(o, OPT_currentManifest);
     c->version = LEAT_VERSION;
     c->fallback = page_handle;
-    c->fallback_arg = r->page;
 }
 
-static void *start(struct node *n, struct err *err)
+static enum rc read_addresses(struct gateway_role *r, const struct options *o, struct err *err)
+{
+    const char *webhook = opt_text(o, OPT_orchWebhookUrl);
+
+    r->rtmp_addr = address_read(ADDRESS_LISTEN, "rtmpAddr", opt_text(o, OPT_rtmpAddr), RTMP_PORT,
+                                err);
+    if (r->rtmp_addr)
+        r->http_addr = address_read(ADDRESS_LISTEN, "httpAddr", opt_text(o, OPT_httpAddr),
+                                    HTTP_PORT, err);
+    if (r->http_addr)
+        r->orch_uris = address_list_read(ADDRESS_ORCHESTRATOR, "orchAddr",
+                                         opt_text(o, OPT_orchAddr), SERVICE_PORT, err);
+    if (r->orch_uris && webhook[0])
+        r->webhook = address_read(ADDRESS_WEB, "orchWebhookUrl", webhook, 0, err);
+    return r->orch_uris && (r->webhook || !webhook[0]) ? RC_OK : err->code;
+}
+
+static void *read_options(struct node *n, struct err *err)
 {
     const struct options *o = &n->options;
     struct gateway_role *r = xcalloc(1, sizeof(*r));
-    struct page_conf page = {.status = page_status, .arg = r};
 
-    r->rtmp_addr = addr_complete(opt_text(o, OPT_rtmpAddr), "127.0.0.1", RTMP_PORT);
-    r->http_addr = addr_complete(opt_text(o, OPT_httpAddr), "127.0.0.1", HTTP_PORT);
-    r->orch_uris = orchestrator_uris(opt_text(o, OPT_orchAddr));
-    r->blocklist = lowercase_addresses(opt_text(o, OPT_orchBlocklist));
-    page.dashboard_for_all = opt_flag(o, OPT_dashboard) || is_loopback(r->http_addr);
-    r->page = page_new(&page);
-    fill_conf(r, n);
-    if (read_profiles(r, o, err) == RC_OK && read_max_sessions(r, o, err) == RC_OK)
-        r->gateway = gateway_start(n->loop, &r->conf, err);
-    if (!r->gateway) {
+    if (read_addresses(r, o, err) != RC_OK || read_profiles(r, o, err) != RC_OK ||
+        read_max_sessions(r, o, err) != RC_OK) {
         role_free(r);
         return NULL;
     }
-    if (!r->orch_uris[0] && !r->conf.orch_webhook_url)
-        log_info(NULL, "no -orchAddr and no -orchWebhookUrl: streams play, but are not transcoded");
-    log_info(NULL, "publish to rtmp://%s/live/NAME, play http://%s/stream/NAME.m3u8",
-             gateway_rtmp_addr(r->gateway), gateway_http_addr(r->gateway));
-    if (page.dashboard_for_all)
-        log_info(NULL, "open http://%s/ in a browser", gateway_http_addr(r->gateway));
+    r->blocklist = lowercase_addresses(opt_text(o, OPT_orchBlocklist));
+    r->dashboard = opt_flag(o, OPT_dashboard) || is_loopback(r->http_addr);
+    fill_conf(r, n);
     return r;
+}
+
+/* What to do next. */
+static void tell(const struct gateway_role *r)
+{
+    const char *rtmp = gateway_rtmp_addr(r->gateway), *http = gateway_http_addr(r->gateway);
+
+    log_info(NULL, "publish to rtmp://%s/live/NAME, play http://%s/stream/NAME.m3u8", rtmp, http);
+    if (r->dashboard)
+        log_info(NULL, "open http://%s/ in a browser to watch", http);
+    if (!r->orch_uris[0] && !r->webhook)
+        log_info(NULL, "no orchestrator is known, so streams play in the publisher's quality only: "
+                       "give -orchAddr HOST:PORT to have them transcoded");
+}
+
+static enum rc start(struct node *n, struct err *err)
+{
+    struct gateway_role *r = n->running;
+    const struct page_conf page = {
+        .dashboard_for_all = r->dashboard, .status = page_status, .arg = r};
+
+    r->page = page_new(&page);
+    r->conf.fallback_arg = r->page;
+    r->gateway = gateway_start(n->loop, &r->conf, err);
+    if (!r->gateway)
+        return err->code;
+    tell(r);
+    return RC_OK;
 }
 
 static void on_drained(void *arg)
@@ -203,6 +218,7 @@ const struct role role_gateway = {
     .admin_port = ADMIN_PORT,
     .keeps_media = true,
     .summary = "take live streams in, have them transcoded, play them",
+    .read = read_options,
     .start = start,
     .drain = drain,
     .stop = stop,

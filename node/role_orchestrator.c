@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "base/log.h"
-#include "base/url.h"
+#include "node/address.h"
 #include "node/role.h"
 #include "node/version.h"
 #include "orchestrator/orchestrator.h"
@@ -13,23 +13,10 @@ enum { ADMIN_PORT = 7935, SERVICE_PORT = 8935, DRAIN_MS = 60 * 1000 };
 struct orchestrator_role {
     struct orchestrator *orchestrator;
     struct orchestrator_conf conf;
-    char *service_uri, *secret;
+    char *service_uri, *http_addr, *secret;
     char **nodes;
     const char *worker_args[8];
 };
-
-/* "host:8935" -> "https://host:8935"; a scheme given stays (video.md 15). */
-static char *service_uri(const char *given)
-{
-    char *addr, *uri;
-
-    if (strstr(given, "://"))
-        return xstrdup(given);
-    addr = addr_complete(given, "127.0.0.1", SERVICE_PORT);
-    uri = xasprintf("https://%s", addr);
-    free(addr);
-    return uri;
-}
 
 static enum rc read_max_sessions(struct orchestrator_role *r, const struct options *o,
                                  struct err *err)
@@ -51,24 +38,29 @@ static enum rc read_max_sessions(struct orchestrator_role *r, const struct optio
     return RC_OK;
 }
 
-static enum rc check(struct orchestrator_role *r, const struct options *o, struct err *err)
+static enum rc read_addresses(struct orchestrator_role *r, const struct options *o, struct err *err)
 {
-    struct url url;
-    enum rc rc = url_parse(slice_str(r->service_uri), &url, err);
+    const char *http = opt_text(o, OPT_httpAddr);
 
-    if (rc != RC_OK)
-        return err_wrap(err, rc, "-serviceAddr");
-    if (strcmp(url.scheme, "https") != 0 && strcmp(url.scheme, "http") != 0)
-        return err_set(err, RC_BAD_INPUT, "-serviceAddr %s: give HOST:PORT or an https URL",
-                       r->service_uri);
-    if (!opt_flag(o, OPT_transcoder) && !r->conf.secret)
-        return err_set(err, RC_BAD_INPUT,
-                       "an orchestrator needs workers: give -transcoder for one on this machine, "
-                       "or -orchSecret for remote ones");
-    for (size_t i = 0; r->nodes[i]; i++)
-        if (strncmp(r->nodes[i], "https://", 8) != 0)
-            return err_set(err, RC_BAD_INPUT, "-nodes: \"%s\" is no https URL", r->nodes[i]);
-    return read_max_sessions(r, o, err);
+    r->service_uri = address_read(ADDRESS_SERVICE, "serviceAddr", opt_text(o, OPT_serviceAddr),
+                                  SERVICE_PORT, err);
+    if (r->service_uri)
+        r->nodes = address_list_read(ADDRESS_NODE, "nodes", opt_text(o, OPT_nodes), 0, err);
+    if (r->nodes && http[0])
+        r->http_addr = address_read(ADDRESS_DOOR, "httpAddr", http, SERVICE_PORT, err);
+    return r->nodes && (r->http_addr || !http[0]) ? RC_OK : err->code;
+}
+
+static enum rc check_workers(const struct orchestrator_role *r, const struct options *o,
+                             struct err *err)
+{
+    if (opt_flag(o, OPT_transcoder) || r->secret)
+        return RC_OK;
+    return err_set(err, RC_BAD_INPUT,
+                   "an orchestrator needs workers: give -transcoder for one on this machine, or "
+                   "-orchSecret TEXT for workers elsewhere, which are started there as\n"
+                   "  leat transcoder -orchAddr THIS_HOST:%d -orchSecret TEXT",
+                   SERVICE_PORT);
 }
 
 static void role_free(struct orchestrator_role *r)
@@ -77,6 +69,7 @@ static void role_free(struct orchestrator_role *r)
         orchestrator_stop(r->orchestrator);
     texts_free(r->nodes);
     free(r->service_uri);
+    free(r->http_addr);
     free(r->secret);
     free(r);
 }
@@ -86,8 +79,7 @@ static void fill_conf(struct orchestrator_role *r, struct node *n)
     const struct options *o = &n->options;
     struct orchestrator_conf *c = &r->conf;
 
-    if (opt_text(o, OPT_httpAddr)[0])
-        c->http_addr = opt_text(o, OPT_httpAddr);
+    c->http_addr = r->http_addr;
     c->service_uri = r->service_uri;
     c->data_dir = n->data_dir;
     c->secret = r->secret;
@@ -102,24 +94,41 @@ static void fill_conf(struct orchestrator_role *r, struct node *n)
     c->worker_args = r->worker_args;
 }
 
-static void *start(struct node *n, struct err *err)
+static void *read_options(struct node *n, struct err *err)
 {
     const struct options *o = &n->options;
     struct orchestrator_role *r = xcalloc(1, sizeof(*r));
 
-    r->service_uri = service_uri(opt_text(o, OPT_serviceAddr));
-    r->nodes = texts_split(opt_text(o, OPT_nodes));
     if (opt_text(o, OPT_orchSecret)[0])
         r->secret = option_value_or_file(opt_text(o, OPT_orchSecret));
-    fill_conf(r, n);
-    if (check(r, o, err) == RC_OK)
-        r->orchestrator = orchestrator_start(n->loop, &r->conf, err);
-    if (!r->orchestrator) {
+    if (read_addresses(r, o, err) != RC_OK || check_workers(r, o, err) != RC_OK ||
+        read_max_sessions(r, o, err) != RC_OK) {
         role_free(r);
         return NULL;
     }
-    log_info(NULL, "serving gateways at %s", r->service_uri);
+    fill_conf(r, n);
     return r;
+}
+
+static void tell(const struct orchestrator_role *r)
+{
+    const char *listens = orchestrator_addr(r->orchestrator);
+
+    if (strstr(r->service_uri, listens))
+        log_info(NULL, "serving gateways at %s", r->service_uri);
+    else
+        log_info(NULL, "serving gateways at %s, listening on %s", r->service_uri, listens);
+}
+
+static enum rc start(struct node *n, struct err *err)
+{
+    struct orchestrator_role *r = n->running;
+
+    r->orchestrator = orchestrator_start(n->loop, &r->conf, err);
+    if (!r->orchestrator)
+        return err->code;
+    tell(r);
+    return RC_OK;
 }
 
 static void on_drained(void *arg)
@@ -155,6 +164,7 @@ const struct role role_orchestrator = {
     .option_role = ROLE_O,
     .admin_port = ADMIN_PORT,
     .summary = "take work from gateways and hand it to workers",
+    .read = read_options,
     .start = start,
     .drain = drain,
     .stop = stop,

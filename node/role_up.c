@@ -193,25 +193,33 @@ static void add_test_stream(struct up *u)
     add_arg(c, xstrdup("rtmp://127.0.0.1:1935/live/test"));
 }
 
-static void *start(struct node *n, struct err *err)
+static void *read_options(struct node *n, struct err *err)
 {
     struct up *u = xcalloc(1, sizeof(*u));
 
     u->node = n;
     u->program = process_sibling("leat");
     u->colour = isatty(STDOUT_FILENO) && !getenv("NO_COLOR");
-    (void)err; /* children that cannot start are tried again, with the reason in the log */
+    (void)err; /* the option table checked all there is to check */
     add_orchestrators(u);
     add_gateway(u);
     if (opt_flag(&n->options, OPT_testStream))
         add_test_stream(u);
+    return u;
+}
+
+static enum rc start(struct node *n, struct err *err)
+{
+    struct up *u = n->running;
+
+    (void)err; /* children that cannot start are tried again, with the reason in the log */
     for (size_t i = 0; i < u->n; i++)
         start_child(&u->children[i]);
     say(u, "watch    http://127.0.0.1:9935/");
     say(u, "publish  rtmp://127.0.0.1:1935/live/NAME   (OBS: server rtmp://127.0.0.1:1935/live, "
            "stream key NAME)");
     say(u, "stop     Ctrl-C");
-    return u;
+    return RC_OK;
 }
 
 static void on_give_up(void *arg)
@@ -259,6 +267,7 @@ const struct role role_up = {
     .option_role = ROLE_U,
     .admin_port = 0,
     .summary = "run a whole network on this machine: 3 orchestrators with workers, a gateway",
+    .read = read_options,
     .start = start,
     .drain = drain,
     .stop = stop,

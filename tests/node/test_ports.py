@@ -240,17 +240,25 @@ WRONG = [
     (["gateway", "-httpIngest=maybe"], ['-httpIngest: "maybe" is neither true nor false']),
     (["gateway", "-orchSecret", "x"], ["-orchSecret is not for this role"]),
     (["gateway", "-httpAddr"], ["-httpAddr needs a value: HOST:PORT"]),
-    (["gateway", "-httpAddr", "999.1.1.1:x"], ["-httpAddr 999.1.1.1:x"]),
+    (["gateway", "-httpAddr", "999.1.1.1:80"], ['-httpAddr: "999.1.1.1:80"', "no IPv4 address"]),
+    (["gateway", "-rtmpAddr", "99999"], ['-rtmpAddr: "99999"', "expected HOST:PORT"]),
+    (["gateway", "-cliAddr", "a:b"], ['-cliAddr: "a:b"', 'port "b"', "from 0 to 65535"]),
+    (["gateway", "-orchAddr", "http://["], ['-orchAddr: "http://["', "expected HOST:PORT"]),
+    (["gateway", "-orchAddr", "a:1,,b:1"], ['-orchAddr: "a:1,,b:1" has an empty part']),
+    (["gateway", "-orchAddr", "a:0"], ['-orchAddr: "a:0"', "port 0"]),
+    (["gateway", "-orchWebhookUrl", "a:80"], ['-orchWebhookUrl: "a:80"', "an http or https URL"]),
     (["gateway", "true"], ['"true" is no flag']),
     (["gateway", "-network", "arbitrum-one-mainnet"], ["-network arbitrum-one-mainnet", "off-chain"]),
     (["gateway", "-config", "/nowhere/leat.conf"], ["Error parsing config", "/nowhere/leat.conf"]),
     (["gateway", "-transcodingOptions", "/nowhere.json"], ["-transcodingOptions"]),
     (["gateway", "-dataDir", "/proc/nowhere"], ["-dataDir", "/proc/nowhere"]),
-    (["orchestrator"], ["needs workers", "-transcoder", "-orchSecret"]),
+    (["orchestrator"], ["needs workers", "-transcoder", "leat transcoder -orchAddr"]),
     (["orchestrator", "-transcoder", "-maxSessions", "auto"], ["-maxSessions auto"]),
-    (["orchestrator", "-transcoder", "-nodes", "http://a"], ['-nodes: "http://a" is no https URL']),
+    (["orchestrator", "-transcoder", "-nodes", "http://a"], ['-nodes: "http://a"', "expected an https URL"]),
     (["orchestrator", "-transcoder", "-serviceAddr", "ftp://a:1"], ["-serviceAddr"]),
-    (["transcoder"], ["needs -orchAddr HOST:PORT"]),
+    (["orchestrator", "-transcoder", "-httpAddr", "https://a:1/b"], ["-httpAddr", "it has a path"]),
+    (["transcoder"], ["needs -orchAddr HOST:PORT", "leat orchestrator -orchSecret"]),
+    (["transcoder", "-orchAddr", "a:x", "-orchSecret", "s"], ['-orchAddr: "a:x"', 'port "x"']),
     (["transcoder", "-orchAddr", "127.0.0.1:1"], ["-orchSecret"]),
     (["transcoder", "-orchAddr", "127.0.0.1:1", "-orchSecret", "s", "-maxSessions", "-2"],
      ['-maxSessions: "-2"']),
@@ -276,6 +284,7 @@ def test_wrong_flags_are_named(argv, words, tmp_path):
     assert done.returncode == 2, (done.returncode, done.stdout, done.stderr)
     for word in words:
         assert word in done.stderr, done.stderr
+    assert list(tmp_path.iterdir()) == [], "all flags are read before a file is made"
 
 
 def test_environment_and_file(tmp_path):
