@@ -277,7 +277,9 @@ static void on_settled(void *arg)
         return;
     }
     a->trouble[0] = '\0';
-    log_info(NULL, "registered with %s, capacity %d", a->orch_addr, a->conf.capacity);
+    /* A local worker's orchestrator says in the same log that it joined. */
+    log_line(a->unix_path ? LOG_DEBUG : LOG_INFO, NULL, "registered with %s, capacity %d",
+             a->orch_addr, a->conf.capacity);
 }
 
 static void connect_now(void *arg)
