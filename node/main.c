@@ -24,19 +24,6 @@ extern char **environ;
 
 enum { DEBUG_VERBOSITY = 5, MEDIA_PIECE_BYTES = 64 * 1024, PASSING_BYTES = 8 << 20 };
 
-static const struct role *const roles[] = {&role_gateway, &role_orchestrator, &role_transcoder,
-                                           &role_up};
-
-static const struct command {
-    const char *name, *summary;
-    int (*run)(int argc, char **argv);
-} commands[] = {
-    {"publish", "send a file or a test picture to an RTMP address", command_publish},
-    {"status", "show what a running node does", command_status},
-    {"completion", "print a bash completion script", command_completion},
-    {"manual", "print the manual page (roff)", command_manual},
-};
-
 /* --- life of a node --- */
 
 void node_stopped(struct node *n)
@@ -198,35 +185,6 @@ static int run(struct node *n)
     return n->exit_status;
 }
 
-/* --- help --- */
-
-static void print_help(void)
-{
-    printf("leat %s: a Livepeer node. A leat is the channel that carries a stream to the mills.\n\n"
-           "  leat up                      a whole network on this machine, to try\n"
-           "  leat gateway -orchAddr HOST  take streams in at rtmp://127.0.0.1:1935/live/NAME\n\n"
-           "commands:\n",
-           LEAT_VERSION);
-    for (size_t i = 0; i < ARRAY_LEN(roles); i++)
-        printf("  %-14s %s\n", roles[i]->name, roles[i]->summary);
-    for (size_t i = 0; i < ARRAY_LEN(commands); i++)
-        printf("  %-14s %s\n", commands[i].name, commands[i].summary);
-    printf("\n`leat COMMAND -help` explains its flags. Every flag is also read from the\n"
-           "environment (LP_NAME) and from -config FILE. Called with flags only\n"
-           "(leat -gateway ...), leat behaves as the reference node does.\n");
-}
-
-static int print_role_help(const struct role *role)
-{
-    struct buf text;
-
-    buf_init(&text, 256 * 1024);
-    options_help(&text, role->option_role);
-    printf("leat %s: %s\n\n%s", role->name, role->summary, buf_cstr(&text));
-    buf_cleanup(&text);
-    return 0;
-}
-
 static bool asks_for_help(int argc, char **argv)
 {
     for (int i = 0; i < argc; i++)
@@ -277,26 +235,38 @@ static int run_role(const struct role *role, int argc, char **argv)
     return status;
 }
 
-int main(int argc, char **argv)
+/* What follows the name of a command. */
+static int run_named(const char *name, int argc, char **argv)
 {
-    const char *name = argc > 1 ? argv[1] : "help";
+    const struct role *role = role_find(name);
+    const struct command *command = command_find(name);
 
-    if (name[0] == '-' && !asks_for_help(argc - 1, argv + 1))
-        return run_role(NULL, argc - 1, argv + 1);
-    for (size_t i = 0; i < ARRAY_LEN(roles); i++)
-        if (strcmp(name, roles[i]->name) == 0)
-            return asks_for_help(argc, argv) ? print_role_help(roles[i])
-                                             : run_role(roles[i], argc - 2, argv + 2);
-    for (size_t i = 0; i < ARRAY_LEN(commands); i++)
-        if (strcmp(name, commands[i].name) == 0)
-            return commands[i].run(argc - 2, argv + 2);
+    if ((role || command) && asks_for_help(argc, argv))
+        return help_topic(name);
+    if (role)
+        return run_role(role, argc, argv);
+    if (command)
+        return command->run(argc, argv);
     if (strcmp(name, "version") == 0) {
         printf("leat %s (network %s)\n", LEAT_VERSION, NETWORK_VERSION);
         return 0;
     }
-    print_help();
-    if (strcmp(name, "help") == 0 || name[0] == '-')
-        return 0;
+    help_print();
     fprintf(stderr, "\nleat: there is no command \"%s\"\n", name);
     return EXIT_START_FAILED;
+}
+
+int main(int argc, char **argv)
+{
+    bool is_flag = argc > 1 && argv[1][0] == '-';
+
+    if (argc > 2 && strcmp(argv[1], "help") == 0)
+        return help_topic(argv[2]);
+    if (argc < 2 || strcmp(argv[1], "help") == 0 || (is_flag && asks_for_help(argc, argv))) {
+        help_print();
+        return 0;
+    }
+    if (is_flag)
+        return run_role(NULL, argc - 1, argv + 1);
+    return run_named(argv[1], argc - 2, argv + 2);
 }

@@ -321,12 +321,39 @@ enum rc options_read(struct options *o, int argc, char *const *argv, char *const
     return rc;
 }
 
+/* "gateway, orchestrator": who takes the flag. */
+static void write_roles(struct buf *out, const struct option *opt)
+{
+    static const struct {
+        int role;
+        const char *name;
+    } names[] = {
+        {ROLE_G, "gateway"}, {ROLE_O, "orchestrator"}, {ROLE_T, "transcoder"}, {ROLE_U, "up"}};
+    bool first = true;
+
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        if (!(opt->roles & names[i].role))
+            continue;
+        buf_printf(out, "%s%s", first ? "" : ", ", names[i].name);
+        first = false;
+    }
+}
+
 enum rc options_check_role(const struct options *o, int role, struct err *err)
 {
-    for (int id = 0; id < OPTION_COUNT; id++)
-        if (o->v[id].source == FROM_COMMAND_LINE && !(table[id].roles & role))
-            return err_set(err, RC_BAD_INPUT, "-%s is not for this role", table[id].name);
-    return RC_OK;
+    struct buf others;
+    enum rc rc = RC_OK;
+
+    buf_init(&others, 256);
+    for (int id = 0; rc == RC_OK && id < OPTION_COUNT; id++) {
+        if (o->v[id].source != FROM_COMMAND_LINE || (table[id].roles & role))
+            continue;
+        write_roles(&others, &table[id]);
+        rc = err_set(err, RC_BAD_INPUT, "-%s is not for this role; it is for: %s", table[id].name,
+                     buf_cstr(&others));
+    }
+    buf_cleanup(&others);
+    return rc;
 }
 
 char *option_value_or_file(const char *value)
@@ -413,23 +440,14 @@ void options_print_changed(struct buf *out, const struct options *o)
                        table[id].kind == SECRET ? "***" : o->v[id].text);
 }
 
-void options_completion(struct buf *out)
+void options_flags(struct buf *out, int roles)
 {
-    buf_str(out,
-            "_leat() {\n"
-            "    local word=${COMP_WORDS[COMP_CWORD]}\n"
-            "    if [ \"$COMP_CWORD\" = 1 ] && [ \"${word#-}\" = \"$word\" ]; then\n"
-            "        COMPREPLY=($(compgen -W 'gateway orchestrator transcoder up publish status "
-            "help version completion manual' -- \"$word\"))\n"
-            "        return\n"
-            "    fi\n"
-            "    COMPREPLY=($(compgen -W '");
     for (int id = 0; id < OPTION_COUNT; id++)
-        buf_printf(out, "%s-%s", id ? " " : "", table[id].name);
-    buf_str(out, "' -- \"$word\"))\n}\ncomplete -o default -F _leat leat\n");
+        if (table[id].roles & roles)
+            buf_printf(out, "%s-%s", out->n ? " " : "", table[id].name);
 }
 
-static void write_roff(struct buf *out, const char *text)
+void options_roff(struct buf *out, const char *text)
 {
     for (; *text; text++) {
         if (*text == '-' || *text == '\\')
@@ -442,11 +460,15 @@ void options_manual(struct buf *out)
 {
     for (int id = 0; id < OPTION_COUNT; id++) {
         buf_str(out, ".TP\n\\fB\\-");
-        write_roff(out, table[id].name);
+        options_roff(out, table[id].name);
         buf_printf(out, "\\fR %s\n", table[id].word);
-        write_roff(out, table[id].help);
-        if (table[id].otherwise[0])
+        options_roff(out, table[id].help);
+        if (table[id].otherwise[0] && strcmp(table[id].otherwise, "false") != 0)
             buf_printf(out, " (default %s)", table[id].otherwise);
+        if (table[id].roles != ALL) {
+            buf_str(out, "\n.br\nOf: ");
+            write_roles(out, &table[id]);
+        }
         buf_u8(out, '\n');
     }
 }

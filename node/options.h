@@ -62,8 +62,9 @@ MUST_CHECK enum rc options_check_role(const struct options *o, int role, struct 
 
 void options_help(struct buf *out, int role); /* one role's flags, wrapped to 80 columns */
 void options_print_changed(struct buf *out, const struct options *o); /* secrets as *** */
-void options_completion(struct buf *out);                             /* a bash completion script */
-void options_manual(struct buf *out); /* the OPTIONS section of leat(1), roff */
+void options_flags(struct buf *out, int roles); /* "-v -version ...": all that one of them takes */
+void options_manual(struct buf *out);           /* the flags' section of leat(1), roff */
+void options_roff(struct buf *out, const char *text); /* text as it stands, for roff */
 
 /* Text or, when it names a readable file, what the file holds (trimmed). The caller frees it. */
 char *option_value_or_file(const char *value);

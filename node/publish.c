@@ -303,7 +303,7 @@ static int run(struct publish *p, const char *file, const char *url)
     loop_on_signal(p->loop, SIGINT, on_signal, p);
     if (file && read_flv(p, file, &err) != RC_OK) {
         fprintf(stderr, "leat publish: %s\n", err.text);
-        p->exit_status = 2;
+        p->exit_status = EXIT_START_FAILED;
     } else {
         connect_all(p, url, !file);
         p->tick = timer_new(p->loop, file ? on_tick : leave, p);
@@ -324,20 +324,13 @@ static int run(struct publish *p, const char *file, const char *url)
     return p->exit_status;
 }
 
-static int usage(int status)
+static int refuse(void)
 {
-    fprintf(status ? stderr : stdout,
-            "leat publish [-loop] [-count N] [-times] FILE.flv rtmp://HOST[:PORT]/live/NAME\n"
-            "leat publish -picture [-size WxH] rtmp://HOST[:PORT]/live/NAME\n\n"
-            "Sends an FLV file (H.264, AAC) or a moving test picture, in real time.\n"
-            "  -loop     begin again at the end\n"
-            "  -count N  N publishers at once, to NAME0, NAME1, ...\n"
-            "  -times    print when each key frame was sent\n"
-            "  -picture  a moving picture with counter, clock and tone instead of a file\n");
-    return status;
+    fputs(publish_command.usage, stderr);
+    return EXIT_START_FAILED;
 }
 
-int command_publish(int argc, char **argv)
+static int run_publish(int argc, char **argv)
 {
     struct publish p = {.count = 1};
     const char *words[2] = {NULL, NULL};
@@ -360,11 +353,26 @@ int command_publish(int argc, char **argv)
                  slice_u64(slice_str(argv[++i]), MAX_PUBLISHERS, &count) && count)
             p.count = count;
         else if (arg[0] == '-' || n == 2)
-            return usage(strstr(arg, "help") || strcmp(arg, "-h") == 0 ? 0 : 2);
+            return refuse();
         else
             words[n++] = arg;
     }
     if (n != (picture ? 1 : 2) || (picture && p.count > 1))
-        return usage(2);
+        return refuse();
     return run(&p, picture ? NULL : words[0], words[n - 1]);
 }
+
+const struct command publish_command = {
+    .name = "publish",
+    .summary = "send a file or a test picture to an RTMP address",
+    .usage = "leat publish [-loop] [-count N] [-times] FILE.flv rtmp://HOST[:PORT]/live/NAME\n"
+             "leat publish -picture [-size WxH] rtmp://HOST[:PORT]/live/NAME\n\n"
+             "Sends an FLV file (H.264, AAC) or a moving test picture, in real time.\n"
+             "  -loop     begin again at the end\n"
+             "  -count N  N publishers at once, to NAME0, NAME1, ...\n"
+             "  -times    print when each key frame was sent\n"
+             "  -picture  a moving picture with counter, clock and tone instead of a file\n"
+             "  -size WxH its size\n",
+    .flags = "-loop -count -times -picture -size",
+    .run = run_publish,
+};
