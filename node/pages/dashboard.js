@@ -28,6 +28,8 @@ const fps = (r) => r.fps ? `${r.fps.toFixed(Math.abs(r.fps - Math.round(r.fps)) 
 const picture = (r) => r.width ? [`${r.width}×${r.height}`, fps(r)].filter(Boolean).join(" · ") : "audio only";
 const host = (uri) => uri ? uri.replace(/^https?:\/\//, "").replace(/\/$/, "") : "";
 
+const seconds = (ms) => `${(ms / 1000).toFixed(1)} s`;
+
 function age(ms) {
   const s = Math.max(0, Math.round(ms / 1000));
   if (s < 90) return `${s} s`;
@@ -87,6 +89,8 @@ class Preview {
 
 // --- the list of streams ---
 
+// A stream that has no segment yet is live for the gateway, not for a viewer.
+const stateOf = (s) => s.state === "live" && !s.segments ? "opening" : s.state;
 const stateText = { opening: "starting", live: "live", waiting: "interrupted", ended: "ended" };
 
 function newCard(name) {
@@ -103,8 +107,8 @@ function newCard(name) {
 
 function showCard(stream) {
   const c = cards.get(stream.name) ?? newCard(stream.name);
-  write(c.state, stateText[stream.state]);
-  c.state.dataset.state = stream.state;
+  write(c.state, stateText[stateOf(stream)]);
+  c.state.dataset.state = stateOf(stream);
   c.preview.state = stream.state;
   write(c.what, stream.segments ? picture(stream.source) : "no picture yet");
   const bitrate = stream.renditions[0]?.bitrate;
@@ -184,11 +188,10 @@ function fillRow(row, line, id) {
 
 function renditionRow(r, watching) {
   const source = r.name === "source";
-  const took = source || !r.orchestrator ? "–" : `${r.round_trip_ms} ms`;
+  const took = source || !r.ratio ? "–" : `${seconds(r.round_trip_ms)} for ${seconds(r.round_trip_ms / r.ratio)} of video`;
   return {
     cells: [source ? "Source" : shortName(r.name), r.bitrate ? picture(r) : "–", r.bitrate ? kbps(r.bitrate) : "–",
-      source ? "the publisher" : host(r.orchestrator) || "nobody yet",
-      r.ratio && !source ? `${took} · ${(1 / r.ratio).toFixed(1)}× real time` : took],
+      source ? "the publisher" : host(r.orchestrator) || "nobody yet", took],
     now: r.name === watching,
     note: r.gaps ? `${r.gaps} of the segments listed now ${r.gaps > 1 ? "are" : "is"} missing` : "",
   };
@@ -204,12 +207,23 @@ function whyNone(status, stream) {
     : "None is known: start the gateway with -orchAddr. Until then only the source plays");
 }
 
+// What is wrong at this moment, and what it means for who watches.
+function wrongNow(stream) {
+  const wrong = [];
+  if (stream.state === "waiting")
+    wrong.push("The publisher was cut off. The stream goes on when it returns, else it ends in a while.");
+  const asked = stream.orchestrators;
+  if (stateOf(stream) === "live" && asked.length && !asked.some((o) => o.state === "ready"))
+    wrong.push("No orchestrator can be used: only the source plays. The gateway tries them again and again.");
+  return wrong.map((text) => ["now", text]);
+}
+
 function showTroubles(stream) {
   const list = at("troubles");
   const recent = stream.troubles.filter((t) => Date.now() - t.at_ms < TROUBLE_MS);
-  const lines = recent.map((t) => [`${age(Date.now() - t.at_ms)} ago`, t.segment >= 0 ? `segment ${t.segment}: ${t.text}` : t.text]);
+  const lines = [...wrongNow(stream), ...recent.map((t) => [`${age(Date.now() - t.at_ms)} ago`, t.segment >= 0 ? `segment ${t.segment}: ${t.text}` : t.text])];
+  list.classList.toggle("good", !lines.length);
   if (!lines.length) lines.push(["", "Nothing"]);
-  list.classList.toggle("good", !recent.length);
   while (list.children.length > lines.length) list.lastChild.remove();
   lines.forEach(([when, what], i) => {
     const item = list.children[i] ?? list.appendChild(make("li", {}, make("span"), make("span")));
@@ -227,11 +241,17 @@ function showFacts(status, stream) {
 }
 
 function summary(streams) {
-  const count = (state) => streams.filter((s) => s.state === state).length;
+  const count = (state) => streams.filter((s) => stateOf(s) === state).length;
   const live = count("live"), waiting = count("waiting");
   if (!live && !waiting) return count("opening") ? "A stream is starting" : "No stream is live";
   return [live && `${live} stream${live > 1 ? "s" : ""} live`, waiting && `${waiting} interrupted`]
     .filter(Boolean).join(", ");
+}
+
+function showEmpty(starting) {
+  write(at("empty-title"), starting ? `“${starting.name}” is starting` : "No stream is live");
+  write(at("empty-text"), starting ? "Its first pictures are on their way. They come with its second key frame."
+    : "Send one in any of the ways below. It appears here by itself, first in the quality you send, a moment later in all others.");
 }
 
 function show(status) {
@@ -241,6 +261,7 @@ function show(status) {
   removeGone(streams);
   streams.forEach(showCard);
   at("stage").hidden = !now;
+  if (!now) showEmpty(streams.find((s) => stateOf(s) === "opening"));
   at("empty").hidden = Boolean(now);
   if (now) showFacts(status, now);
   write(at("summary"), summary(streams));

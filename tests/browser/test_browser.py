@@ -177,6 +177,28 @@ def test_dashboard_tells_who_does_what_and_what_went_wrong(stage):
     assert not report["complaints"], report["complaints"]
 
 
+def test_what_is_wrong_now_is_told_in_words(network):
+    """Fault: figures of trouble, but not a word what it means for who watches."""
+    stage = Stage(network, orchestrators=1).wait()
+    troubles = "document.getElementById('troubles').innerText"
+    summary = {"eval": "document.getElementById('summary').innerText"}
+    url = stage.gateway.url("/")
+    try:
+        alone = Browser(url, [
+            {"wait": f"{troubles}.trim() === 'Nothing'"},
+            {"wait": r"/ s for \d\.\d s of video/.test(document.getElementById('renditions').innerText)"},
+            {"wait": f"{troubles}.includes('No orchestrator can be used: only the source plays')"},
+            summary])
+        alone.wait_playing()
+        stage.orchestrators[0].kill()
+        assert alone.report()["results"] == ["1 stream live"]
+        stage.picture.process.kill()
+        cut = Browser(url, [{"wait": f"{troubles}.includes('The publisher was cut off')"}, summary])
+        assert cut.report()["results"] == ["1 interrupted"]
+    finally:
+        stage.picture.goodbye()
+
+
 def test_on_a_phone(stage):
     """Nothing scrolls sideways, words and figures stay whole, buttons can be hit, it plays."""
     outside = ("[...document.querySelectorAll('main *')].filter((e) => "
