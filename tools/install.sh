@@ -9,10 +9,11 @@ build="gcc meson ninja-build pkg-config python3 npm
  libprotobuf-c-dev protobuf-c-compiler libjansson-dev libsqlite3-dev
  libavcodec-dev libavformat-dev libavutil-dev libswscale-dev libseccomp-dev
  ffmpeg curl"
-test="libcmocka-dev python3-pytest python3-h2 python3-protobuf clang-format-14 clang-14
+test="libcmocka-dev python3-pytest python3-h2 python3-protobuf protobuf-compiler openssl
+ clang-format-14 clang-14
  libclang-rt-14-dev chromium gstreamer1.0-tools gstreamer1.0-plugins-base
- gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly rtmpdump
- nginx-light libnginx-mod-rtmp"
+ gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly gstreamer1.0-libav
+ rtmpdump nginx-light libnginx-mod-rtmp"
 
 has() { dpkg-query -W -f '${Status}' "$1" 2>/dev/null | grep -q 'ok installed'; }
 
