@@ -369,6 +369,9 @@ void session_drop(struct session *s, struct work *w)
     if (s->task && LIST_FIRST(&s->waiting, struct work, node) == w) {
         pool_cancel(s->task);
         s->task = NULL;
+        /* Nothing takes back one segment (video.md 11.2), but the end of its session does: the
+         * worker has no other of it. The next segment begins with a fresh codec, somewhere. */
+        pool_end_session(s->o->pool, s->id);
     }
     list_remove(&s->waiting, &w->node);
     wait_idle(s);

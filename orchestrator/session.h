@@ -37,7 +37,8 @@ void session_release(struct session *s);
 
 /* False: the queue is full. */
 bool session_put(struct session *s, struct work *w);
-void session_drop(struct session *s, struct work *w); /* its gateway has gone */
+/* Its gateway has gone. Work that runs is stopped at its worker too. */
+void session_drop(struct session *s, struct work *w);
 
 void session_keep(struct session *s, const struct profile *p, int64_t seq, struct blob *media,
                   struct blob *phash);

@@ -563,21 +563,49 @@ def test_uploads_that_stall_or_vanish_hold_nothing(orchestrator, worker, gateway
     wait_until(lambda: len(orchestrator.status()["sessions"]) == 1)
 
 
-def test_gateway_that_leaves_frees_the_queue(orchestrator, worker, gateway):
+def close_connection(connection, streams):
+    connection.close()
+
+
+def reset_streams(connection, streams):
+    for s in reversed(streams):
+        s.reset()
+
+
+@pytest.mark.parametrize("leave", [close_connection, reset_streams])
+def test_gateway_that_leaves_frees_queue_and_worker(orchestrator, worker, gateway, leave):
     token = gateway.token()
     other = gateway.fresh()
-    gateway.post(gateway.seg_data(token, MEDIA, 0), MEDIA, connection=other)
+    streams = [gateway.post(gateway.seg_data(token, MEDIA, 0), MEDIA, connection=other)]
     first = worker.notify()
-    gateway.post(gateway.seg_data(token, MEDIA, 1), MEDIA, connection=other)
+    streams.append(gateway.post(gateway.seg_data(token, MEDIA, 1), MEDIA, connection=other))
     wait_until(lambda: orchestrator.status()["sessions"][0]["waiting"] == 2)
-    other.close()
+    leave(other, streams)
+    stop = worker.notify()
+    assert stop.url == "" and stop.seg_data.auth_token.session_id == token.session_id
     wait_until(lambda: orchestrator.status()["sessions"][0]["waiting"] == 0)
+    assert orchestrator.status()["held_bytes"] == 0
+    assert worker.source(first)[0] == 404, "it need not be fetched any more"
     assert worker.answer(first) == (200, b"OK"), "nobody wants it, which is no error"
     stream = gateway.post(gateway.seg_data(token, MEDIA, 2), MEDIA)
     notify = worker.notify()
-    assert notify.seg_data.seq == 2
+    assert notify.seg_data.seq == 2, "the one that waited was never given to it"
     worker.answer(notify)
     assert not pb.TranscodeResult.FromString(stream.read()).error
+
+
+def test_gateway_that_gives_up_a_waiting_segment_stops_nothing_else(orchestrator, worker, gateway):
+    token = gateway.token()
+    running, waiting = [gateway.post(gateway.seg_data(token, MEDIA, seq), MEDIA)
+                        for seq in range(2)]
+    notify = worker.notify()
+    wait_until(lambda: orchestrator.status()["sessions"][0]["waiting"] == 2)
+    waiting.reset()
+    wait_until(lambda: orchestrator.status()["sessions"][0]["waiting"] == 1)
+    worker.answer(notify)
+    assert not pb.TranscodeResult.FromString(running.read()).error
+    gateway.end_session(token)
+    assert worker.notify().url == "", "told of the session's end, and of nothing before"
 
 
 def test_a_hundred_quotes_at_once(worker, gateway):

@@ -417,6 +417,39 @@ def test_empty_segment(local):
     gateway.close()
 
 
+def codec_child(worker):
+    """The process that transcodes for the worker's only stream: a child of leat-codec's template."""
+    for pid in worker.children():
+        parent = int(open(f"/proc/{pid}/stat").read().rsplit(")", 1)[1].split()[1])
+        if parent != worker.pid and b"leat-codec" in open(f"/proc/{pid}/cmdline", "rb").read():
+            return pid
+    return None
+
+
+def test_segment_that_nobody_wants_any_more_ends_in_the_codec_too(network, segments):
+    """The gateway gives up in mid-segment. The codec hangs (stopped), so only its end by hand
+    makes room again before the deadline."""
+    o = network.bare_orchestrator(SECRET)
+    worker = network.transcoder(o, SECRET)
+    o.wait_ready()
+    gateway = GatewayPeer(o.service)
+    token = gateway.token()
+    assert not gateway.send(token, segments[0], 0).error
+    child = codec_child(worker)
+    os.kill(child, signal.SIGSTOP)
+    unwanted = gateway.post(gateway.seg_data(token, segments[1], 1), segments[1])
+    wait_until(lambda: worker.status()["running"] == 1)
+    begun = time.monotonic()
+    unwanted.reset()
+    wait_until(lambda: not os.path.exists(f"/proc/{child}"), text="the codec to end")
+    wait_until(lambda: worker.status()["running"] == 0, text="the worker to be idle")
+    assert time.monotonic() - begun < DEADLINE / 2
+    result = gateway.send(token, segments[2], 2)
+    assert not result.error and len(result.data.segments) == 2
+    assert [w["state"] for w in o.status()["workers"]] == ["ready"]
+    gateway.close()
+
+
 # --- stopping ---
 
 def test_drain_refuses_new_sessions_and_finishes_what_runs(scene):
