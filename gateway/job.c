@@ -16,6 +16,7 @@ struct job *job_new(const struct job_conf *conf)
 
     j->conf = *conf;
     segment_ref(conf->segment);
+    j->made_ms = clock_mono_ms();
     log_tag_child(&j->log, conf->log, "segment=%lld", (long long)conf->segment->seq);
     j->deadline = timer_new(conf->loop, on_deadline, j);
     j->overdue = timer_new(conf->loop, on_overdue, j);
@@ -27,6 +28,14 @@ struct job *job_new(const struct job_conf *conf)
 bool job_is_over(const struct job *j)
 {
     return j->state == JOB_DONE || j->state == JOB_GIVEN_UP;
+}
+
+bool job_is_late(const struct job *j)
+{
+    int64_t age_ms = clock_mono_ms() - j->made_ms, expected_ms;
+
+    expected_ms = routing_expected_ms(j->conf.routing, segment_duration_ms(j->conf.segment));
+    return expected_ms && age_ms + JOB_LATE_FACTOR * expected_ms > j->conf.deadline_ms;
 }
 
 static void tell_end(void *arg)

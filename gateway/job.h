@@ -16,6 +16,7 @@
 #include "gateway/routing.h"
 
 enum { JOB_MAX_PARALLEL = 2, JOB_MAX_TRIED = 8, JOB_OVERDUE_MIN_MS = 1000, JOB_OVERDUE_FACTOR = 3 };
+enum { JOB_LATE_FACTOR = 2 }; /* times the expected, or those at the edge are lost in mid-work */
 
 enum job_state { JOB_QUEUED, JOB_WAITING, JOB_SENT, JOB_DONE, JOB_GIVEN_UP };
 
@@ -57,7 +58,7 @@ struct job {
     size_t n_tried;
     int failures;
     struct timer *deadline, *overdue;
-    int64_t started_ms;
+    int64_t made_ms, started_ms;
     struct deferred end;
 
     /* the result */
@@ -71,6 +72,8 @@ struct job *job_new(const struct job_conf *conf); /* JOB_QUEUED */
 void job_start(struct job *j);
 void job_poke(struct job *j); /* routing changed, be it by this job's own failed attempt */
 bool job_is_over(const struct job *j);
+/* Sent now it will hardly be ready in time, by what orchestrators take. */
+bool job_is_late(const struct job *j);
 void job_give_up(struct job *j, enum rc rc, const char *why);
 void job_free(struct job *j); /* cancels; NULL is fine */
 

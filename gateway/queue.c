@@ -46,8 +46,29 @@ void queue_free(struct queue *q)
     free(q);
 }
 
+static bool waits(const struct job *j)
+{
+    return j->state == JOB_QUEUED || j->state == JOB_WAITING;
+}
+
+/* Orchestrators that are slower than the stream are given what they can do in time. In order,
+ * every segment would be sent when it is too late already, and not one would be ready. */
+static void skip_late(struct queue *q)
+{
+    struct job *newest = NULL;
+
+    LIST_EACH (&q->jobs, struct job, node, j)
+        newest = waits(j) ? j : newest;
+    LIST_EACH (&q->jobs, struct job, node, j)
+        if (waits(j) && j != newest && job_is_late(j))
+            job_give_up(j, RC_BUSY,
+                        "skipped: the orchestrators are slower than the stream, and "
+                        "a younger segment waits");
+}
+
 static void start_more(struct queue *q)
 {
+    skip_late(q);
     LIST_EACH (&q->jobs, struct job, node, j) {
         if (q->in_flight >= QUEUE_MAX_IN_FLIGHT)
             return;
@@ -137,6 +158,7 @@ void queue_put(struct queue *q, const struct job_conf *conf)
 
 void queue_poke(struct queue *q)
 {
+    skip_late(q);
     LIST_EACH (&q->jobs, struct job, node, j)
         job_poke(j);
 }

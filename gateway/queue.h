@@ -3,7 +3,8 @@
  * Several may be in flight; what comes back is handed on strictly in the order the
  * segments were put in. Bounded in bytes: when full, the oldest that was not sent yet is
  * skipped (its renditions become gaps), never the process. When the renditions that wait for a slow
- * elder are too many bytes, the elder is given up.
+ * elder are too many bytes, the elder is given up. One that waits and can hardly be ready in time
+ * is skipped as soon as a younger one waits too.
  */
 #ifndef LEAT_GATEWAY_QUEUE_H
 #define LEAT_GATEWAY_QUEUE_H

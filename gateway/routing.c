@@ -341,14 +341,16 @@ static bool is_among(const struct session *s, const uint64_t *tried, size_t n)
     return false;
 }
 
-static bool may_be_reused(const struct session *s, int multiplier)
+/* A busy one gets another only if it is known to keep up with the stream: it transcodes a stream's
+ * segments one after the other, so what waits there is late before its turn, and lost to others. */
+static bool may_be_reused(const struct session *s)
 {
-    int64_t longest;
+    int64_t longest = s->oldest_duration_ms;
 
-    if (!s->in_flight)
-        return s->score > 0 && s->score <= 1.0;
-    longest = multiplier * s->oldest_duration_ms;
-    return clock_mono_ms() - s->oldest_sent_ms < (longest <= 1000 ? 1500 : longest);
+    if (s->score <= 0 || s->score > 1.0)
+        return false;
+    return !s->in_flight ||
+           clock_mono_ms() - s->oldest_sent_ms < (longest <= 1000 ? 1500 : longest);
 }
 
 /* Known ones by score, unknown ones in the order they answered; an unknown one is tried
@@ -375,7 +377,8 @@ static struct session *least_busy(struct routing *r, const uint64_t *tried, size
     struct session *best = NULL;
 
     LIST_EACH (&r->sessions, struct session, node, s)
-        if (is_usable(s) && !is_among(s, tried, n) && (!best || s->in_flight < best->in_flight))
+        if (is_usable(s) && !is_among(s, tried, n) && may_be_reused(s) &&
+            (!best || s->in_flight < best->in_flight))
             best = s;
     return best;
 }
@@ -393,11 +396,9 @@ struct session *routing_pick(struct routing *r, int64_t duration_ms, const uint6
         release_held(r);
     if (last && (!is_usable(last) || is_among(last, tried, n_tried)))
         last = NULL;
-    if (last && may_be_reused(last, 1))
+    if (last && may_be_reused(last))
         return last;
     found = best_idle(r, tried, n_tried);
-    if (!found && last && may_be_reused(last, 2))
-        found = last;
     /* The reference gives up here; a busy orchestrator is better than a lost segment. */
     return found ? found : least_busy(r, tried, n_tried);
 }
@@ -488,6 +489,16 @@ bool routing_take_hedge(struct routing *r)
 int64_t routing_usual_ms(const struct routing *r)
 {
     return r->usual_ms;
+}
+
+int64_t routing_expected_ms(const struct routing *r, int64_t duration_ms)
+{
+    double best = -1;
+
+    LIST_EACH (&r->sessions, struct session, node, s)
+        if (is_usable(s) && (best < 0 || s->score < best))
+            best = s->score;
+    return MAX(r->usual_ms, (int64_t)(MAX(best, 0.0) * (double)duration_ms));
 }
 
 static const char *state_name(const struct session *s)

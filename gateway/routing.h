@@ -73,6 +73,9 @@ bool routing_is_hopeless(struct routing *r, struct err *why);
 
 /* Typical round trip of the last good segments in ms, 0 when unknown. */
 int64_t routing_usual_ms(const struct routing *r);
+/* What a segment sent now is to be reckoned with: the usual, or more where the best orchestrator
+ * has lately taken more. 0: unknown. */
+int64_t routing_expected_ms(const struct routing *r, int64_t duration_ms);
 
 /* What became of each candidate, for pages: calls fn for every URI known. reason: why it failed or
  * is suspended, and when it is used again; "" else. Borrowed for the call. */

@@ -42,6 +42,11 @@ void job_poke(struct job *j)
     j->failures++; /* counts pokes */
 }
 
+bool job_is_late(const struct job *j)
+{
+    return j->pixels < 0; /* the test's sign */
+}
+
 bool job_is_over(const struct job *j)
 {
     return j->state == JOB_DONE || j->state == JOB_GIVEN_UP;
@@ -237,6 +242,28 @@ static void freed_with_some_out(void **state)
         assert_null(w->jobs[i]);
 }
 
+/* Fault: orchestrators that are too slow are sent each segment in its turn, so all come too late.
+ */
+static void late_ones_make_room_for_the_youngest(void **state)
+{
+    struct world *w = *state;
+
+    for (int i = 0; i < QUEUE_MAX_IN_FLIGHT + 2; i++)
+        put(w, 10);
+    for (int i = 0; i < w->n; i++)
+        w->jobs[i]->pixels = -1;
+    w->jobs[1]->state = JOB_WAITING; /* for an orchestrator that is free */
+    queue_poke(w->queue);
+    assert_int_equal(w->jobs[0]->state, JOB_SENT); /* somebody works on it */
+    assert_int_equal(w->jobs[1]->state, JOB_GIVEN_UP);
+    assert_int_equal(w->jobs[QUEUE_MAX_IN_FLIGHT]->state, JOB_GIVEN_UP);
+    assert_int_equal(w->jobs[QUEUE_MAX_IN_FLIGHT + 1]->state, JOB_QUEUED); /* late, but the last */
+    assert_non_null(strstr(w->gave_up, "slower than the stream"));
+    finish(w, 1, JOB_GIVEN_UP);
+    assert_int_equal(w->jobs[QUEUE_MAX_IN_FLIGHT + 1]->state, JOB_SENT);
+    queue_free(w->queue);
+}
+
 static void poke_reaches_all(void **state)
 {
     struct world *w = *state;
@@ -260,6 +287,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(no_more_is_skipped_than_needed, setup, teardown),
         cmocka_unit_test_setup_teardown(renditions_that_wait_have_a_limit, setup, teardown),
         cmocka_unit_test_setup_teardown(freed_with_some_out, setup, teardown),
+        cmocka_unit_test_setup_teardown(late_ones_make_room_for_the_youngest, setup, teardown),
         cmocka_unit_test_setup_teardown(poke_reaches_all, setup, teardown),
     };
 

@@ -356,7 +356,8 @@ static void not_the_same_one_twice_for_a_segment(void **state)
     end();
 }
 
-/* The reference gives up when all are busy; a busy one is better than a lost segment. */
+/* The reference gives up when all are busy; a busy one that keeps up is better than a lost
+ * segment. */
 static void busy_is_better_than_lost(void **state)
 {
     struct session *a;
@@ -364,6 +365,9 @@ static void busy_is_better_than_lost(void **state)
     (void)state;
     begin(one);
     a = answers("https://a", true);
+    routing_sent(w.r, a, 2000);
+    assert_null(routing_pick(w.r, 2000, NULL, 0)); /* nothing is known of it yet */
+    done(a, OUTCOME_GOOD, 400);
     for (int i = 0; i < 3; i++) {
         assert_ptr_equal(routing_pick(w.r, 2000, NULL, 0), a);
         routing_sent(w.r, a, 2000);
@@ -371,6 +375,34 @@ static void busy_is_better_than_lost(void **state)
     for (int i = 0; i < 3; i++)
         done(a, OUTCOME_GOOD, 400);
     assert_int_equal(a->in_flight, 0);
+    end();
+}
+
+/* Fault: segments wait in line at one that is slower than the stream, until all are late. */
+static void a_slow_one_gets_one_at_a_time(void **state)
+{
+    struct session *a, *b;
+
+    (void)state;
+    begin(three);
+    a = answers("https://a", true);
+    routing_sent(w.r, a, 2000);
+    done(a, OUTCOME_GOOD, 3000);
+    assert_ptr_equal(routing_pick(w.r, 2000, NULL, 0), a);
+    assert_int_equal(routing_expected_ms(w.r, 4000), 6000);
+    routing_sent(w.r, a, 2000);
+    assert_null(routing_pick(w.r, 2000, NULL, 0));
+    b = answers("https://b", true);
+    assert_ptr_equal(routing_pick(w.r, 2000, NULL, 0), b);
+    routing_sent(w.r, b, 2000);
+    done(a, OUTCOME_GOOD, 1000);
+    done(b, OUTCOME_GOOD, 3000);
+    assert_ptr_equal(routing_pick(w.r, 2000, NULL, 0), a);
+    routing_sent(w.r, a, 2000);
+    assert_ptr_equal(routing_pick(w.r, 2000, NULL, 0), a); /* it keeps up */
+    routing_sent(w.r, a, 2000);
+    done(a, OUTCOME_GOOD, 1000);
+    done(a, OUTCOME_GOOD, 1000);
     end();
 }
 
@@ -448,6 +480,7 @@ int main(void)
         cmocka_unit_test(the_only_one_is_used_although_it_failed),
         cmocka_unit_test(not_the_same_one_twice_for_a_segment),
         cmocka_unit_test(busy_is_better_than_lost),
+        cmocka_unit_test(a_slow_one_gets_one_at_a_time),
         cmocka_unit_test(one_that_was_overtaken_is_not_the_first_choice),
         cmocka_unit_test(an_expired_token_is_not_used),
         cmocka_unit_test(hopeless_says_every_reason),
