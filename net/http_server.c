@@ -75,6 +75,8 @@ static void check_conn(struct http_conn *c, int64_t now)
         c->proto->head_timeout(c);
     else
         check_exchanges(c, now);
+    if (!c->dead && c->proto && c->proto->watch)
+        c->proto->watch(c, now);
 }
 
 static void on_sweep(void *arg)

@@ -107,6 +107,12 @@ void http_trailer(struct http_exchange *x, const char *name, const char *value);
 void http_finish(struct http_exchange *x);
 void http_abort(struct http_exchange *x); /* reset: the peer sees a broken answer */
 
+/* For an answer that stays open for long (HTTP/2; HTTP/1.1 has no means): a PING goes out when the
+ * peer said nothing for every_ms, and on_change tells when that stays without an answer as long
+ * again, and when the peer speaks after all. About half a second coarse. Nothing is closed. */
+void http_watch(struct http_exchange *x, int every_ms,
+                void (*on_change)(struct http_exchange *x, bool silent, void *arg), void *arg);
+
 /* Once, when the exchange is over. complete: everything was handed to the kernel. Set it in the
  * handler. x is invalid afterwards. */
 void http_on_closed(struct http_exchange *x,

@@ -31,6 +31,8 @@ struct http2 {
     int nuisances;
     int64_t nuisance_since_ms;
     bool flooded, going;
+    int64_t heard_ms, pinged_ms; /* pinged: and no byte since; 0: not pinged */
+    bool ping_late;
 };
 
 /* NULL when the exchange is over; nghttp2 may still hold frames of its stream. */
@@ -546,12 +548,72 @@ static bool http2_may_send(const struct http_exchange *x)
     return nghttp2_session_get_effective_recv_data_length(session) < CONN_WINDOW / 2;
 }
 
+/* --- is the peer there? --- */
+
+static int least_watch(const struct http_conn *c)
+{
+    int least = 0;
+
+    LIST_EACH (&c->exchanges, const struct http_exchange, node, x)
+        if (x->watch_ms && (!least || x->watch_ms < least))
+            least = x->watch_ms;
+    return least;
+}
+
+static struct http_exchange *to_be_told(const struct http_conn *c, bool silent)
+{
+    LIST_EACH (&c->exchanges, struct http_exchange, node, x)
+        if (x->watch_ms && x->told_silent != silent)
+            return x;
+    return NULL;
+}
+
+static void tell_watchers(struct http_conn *c, bool silent)
+{
+    for (struct http_exchange *x; !c->dead && (x = to_be_told(c, silent));) {
+        x->told_silent = silent;
+        x->on_change(x, silent, x->change_arg);
+    }
+}
+
+static void heard(struct http_conn *c)
+{
+    struct http2 *h = c->as.h2;
+
+    h->heard_ms = conn_now_ms(c);
+    h->pinged_ms = 0;
+    h->ping_late = false;
+    tell_watchers(c, false);
+}
+
+static void http2_watch(struct http_conn *c, int64_t now_ms)
+{
+    struct http2 *h = c->as.h2;
+    int every_ms = least_watch(c);
+
+    if (!every_ms)
+        return;
+    if (!h->pinged_ms && now_ms - h->heard_ms >= every_ms) {
+        h->pinged_ms = now_ms;
+        (void)nghttp2_submit_ping(h->session, NGHTTP2_FLAG_NONE, NULL); /* fails without memory */
+        send_soon(c);
+    } else if (h->ping_late) {
+        tell_watchers(c, true);
+    } else {
+        /* If it was us who stood still, the answer lies in the socket: read before it is told. */
+        h->ping_late = h->pinged_ms && now_ms - h->pinged_ms >= every_ms;
+    }
+}
+
 static void http2_input(struct http_conn *c, struct slice bytes)
 {
     struct http2 *h = c->as.h2;
     ssize_t n;
 
     if (h->flooded)
+        return;
+    heard(c);
+    if (c->dead)
         return;
     n = nghttp2_session_mem_recv(h->session, bytes.p, bytes.n);
     if (c->dead)
@@ -652,6 +714,7 @@ bool http2_start(struct http_conn *c)
         return false;
     h = xcalloc(1, sizeof(*h));
     h->session = session;
+    h->heard_ms = conn_now_ms(c);
     c->as.h2 = h;
     c->proto = &http_proto_2;
     if (nghttp2_submit_settings(session, NGHTTP2_FLAG_NONE, settings, ARRAY_LEN(settings)) != 0 ||
@@ -666,6 +729,7 @@ const struct http_proto http_proto_2 = {
     .peer_left = http2_peer_left,
     .room = send_soon,
     .head_timeout = http2_head_timeout,
+    .watch = http2_watch,
     .drain = http2_drain,
     .free = http2_free,
     .send_continue = http2_send_continue,

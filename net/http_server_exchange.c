@@ -323,6 +323,14 @@ void exchange_stop(struct http_exchange *x)
     exchange_body_end(x, &why);
 }
 
+void http_watch(struct http_exchange *x, int every_ms,
+                void (*on_change)(struct http_exchange *x, bool silent, void *arg), void *arg)
+{
+    x->watch_ms = every_ms;
+    x->on_change = on_change;
+    x->change_arg = arg;
+}
+
 /* --- the answer --- */
 
 /* Text of ours, but parts of it may have come from a stranger: a line break in it would

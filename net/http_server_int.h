@@ -29,6 +29,7 @@ struct http_proto {
     void (*peer_left)(struct http_conn *c); /* the peer sends no more, but may still read */
     void (*room)(struct http_conn *c);      /* the stream's queue is empty again */
     void (*head_timeout)(struct http_conn *c);
+    void (*watch)(struct http_conn *c, int64_t now_ms); /* is the peer there? NULL: cannot tell */
     void (*drain)(struct http_conn *c);
     void (*free)(struct http_conn *c);
 
@@ -116,6 +117,11 @@ struct http_exchange {
     uint64_t wire_end; /* conn->written after our last byte */
     void (*on_sent)(struct http_exchange *x, void *arg);
     void *sent_arg;
+
+    int watch_ms; /* 0: nobody asked */
+    bool told_silent;
+    void (*on_change)(struct http_exchange *x, bool silent, void *arg);
+    void *change_arg;
 
     int32_t stream_id; /* HTTP/2 */
     bool is_deferred;  /* HTTP/2: nghttp2 waits to be told of more bytes */

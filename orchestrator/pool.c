@@ -10,7 +10,10 @@
 #include "orchestrator/metrics.h"
 #include "orchestrator/pool_int.h"
 
-enum { MAX_NOTIFY_BYTES = 64 * 1024 };
+enum {
+    MAX_NOTIFY_BYTES = 64 * 1024,
+    PING_MS = 500 /* without a word; as long again without an answer is silence */
+};
 
 struct pool *pool_new(const struct pool_conf *conf)
 {
@@ -214,6 +217,18 @@ static void on_register_closed(struct http_exchange *x, bool complete, void *arg
     p->conf.on_change(p->conf.arg);
 }
 
+/* A frozen worker has no work that could be overdue, or will be told of some. */
+static void on_ping_change(struct http_exchange *x, bool silent, void *arg)
+{
+    struct worker *w = arg;
+
+    (void)x;
+    if (silent)
+        tasks_worker_silent(w->pool, w, 2 * PING_MS);
+    else
+        worker_heard(w);
+}
+
 static struct worker *worker_new(struct pool *p, struct http_exchange *x, bool local,
                                  const struct register_request *r)
 {
@@ -241,6 +256,7 @@ void pool_join(struct pool *p, struct http_exchange *x, bool local,
     struct worker *w = worker_new(p, x, local, r);
 
     http_on_closed(x, on_register_closed, w);
+    http_watch(x, PING_MS, on_ping_change, w);
     list_push(&p->workers, &w->node);
     caps_join(&p->caps, &w->caps);
     log_info(&w->log, "joined with capacity %" PRId64 ", version %s; %zu workers are here",

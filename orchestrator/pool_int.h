@@ -15,7 +15,7 @@ struct worker {
     struct caps caps;
     int64_t capacity, sessions; /* sessions that stick to it */
     bool local;
-    bool silent;      /* overdue, and nothing heard since: others come first */
+    bool silent;      /* overdue or without answer to PING, nothing heard since: others first */
     int64_t heard_ms; /* monotonic: when it joined or last answered */
     struct deferred drop;
     int64_t done, failed, joined_ms;
@@ -60,7 +60,8 @@ void worker_drop(struct worker *w);
 /* --- task.c --- */
 
 bool task_knows(const struct task *t, const struct worker *w);
-void tasks_worker_silent(struct pool *p, struct worker *w);
+/* for_ms: since when nothing was heard. */
+void tasks_worker_silent(struct pool *p, struct worker *w, int64_t for_ms);
 void tasks_worker_left(struct pool *p, struct worker *w);
 void tasks_serve_waiting(struct pool *p);
 void tasks_free(struct pool *p);

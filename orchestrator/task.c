@@ -279,13 +279,12 @@ static bool may_have_second(const struct pool *p)
     return doubled <= p->tasks.n / SPARE_SHARE;
 }
 
-void tasks_worker_silent(struct pool *p, struct worker *w)
+void tasks_worker_silent(struct pool *p, struct worker *w, int64_t for_ms)
 {
     if (w->silent)
         return;
     w->silent = true;
-    log_peer(&w->log, "is silent since %" PRId64 " ms: its segments go to others too",
-             clock_mono_ms() - w->heard_ms);
+    log_peer(&w->log, "is silent since %" PRId64 " ms: its segments go to others too", for_ms);
     if (w->local)
         p->conf.on_silent_local(p->conf.arg, false);
     LIST_EACH (&p->attempts, struct attempt, node, a)
@@ -302,7 +301,7 @@ static void on_overdue(void *arg)
         if (a->task != t || !a->worker || was_heard_since(a))
             continue;
         silent = true;
-        tasks_worker_silent(t->pool, a->worker);
+        tasks_worker_silent(t->pool, a->worker, clock_mono_ms() - a->worker->heard_ms);
     }
     if (running_at(t) == 1 && (silent || may_have_second(t->pool)) && give(t))
         log_peer(t->conf.log,

@@ -417,6 +417,34 @@ def test_empty_segment(local):
     gateway.close()
 
 
+def test_frozen_worker_is_noticed_without_work(network, segments):
+    o = network.bare_orchestrator(SECRET)
+    frozen = network.transcoder(o, SECRET)
+    wait_until(lambda: len(o.status()["workers"]) == 1)
+    network.transcoder(o, SECRET)
+    wait_until(lambda: len(o.status()["workers"]) == 2)
+    frozen.freeze()
+    begun = time.monotonic()
+    wait_until(lambda: [w["state"] for w in o.status()["workers"]] == ["silent", "ready"],
+               text="the frozen worker to be told silent")
+    print(f"a frozen worker is noticed after {time.monotonic() - begun:.1f} s")
+    assert time.monotonic() - begun < 3 * SLOW
+    gateway = GatewayPeer(o.service)
+    assert not gateway.send(gateway.token(), segments[0], 0).error
+    gateway.close()
+    assert o.status()["workers"][1]["done"] == 1, "the other one is asked"
+    frozen.thaw()
+    wait_until(lambda: [w["state"] for w in o.status()["workers"]] == ["ready", "ready"])
+
+
+def test_local_worker_stopped_without_work_is_replaced(local):
+    pid = child_named(local, "transcoder")
+    os.kill(pid, signal.SIGSTOP)
+    local.wait_log("was stopped by somebody: it is ended and started again", 5)
+    wait_until(lambda: child_named(local, "transcoder") not in (pid, None))
+    local.wait_ready()
+
+
 def codec_child(worker):
     """The process that transcodes for the worker's only stream: a child of leat-codec's template."""
     for pid in worker.children():

@@ -24,6 +24,7 @@ static struct client {
     int n_calls;
     bool goaway;
     uint32_t goaway_code;
+    int pings; /* answered by nghttp2 */
 } client;
 
 static struct call *call_of(int32_t id)
@@ -84,6 +85,7 @@ static int client_on_close(nghttp2_session *s, int32_t id, uint32_t code, void *
 static int client_on_frame(nghttp2_session *s, const nghttp2_frame *f, void *arg)
 {
     (void)s, (void)arg;
+    client.pings += f->hd.type == NGHTTP2_PING && !(f->hd.flags & NGHTTP2_FLAG_ACK);
     if (f->hd.type == NGHTTP2_GOAWAY) {
         client.goaway = true;
         client.goaway_code = f->goaway.error_code;
@@ -447,6 +449,71 @@ static void test_reader_that_stops_is_cut(void **state)
     stream_pause(client.peer.stream);
     call("GET", "/zeros?40000000", NONE);
     RUN_UNTIL(seen.closed_cut == 1);
+    client_close();
+}
+
+/* --- is the peer there? --- */
+
+enum { WATCH_MS = 20 };
+
+static struct {
+    int changes;
+    bool silent;
+} watched;
+
+static void on_watched(struct http_exchange *x, bool silent, void *arg)
+{
+    (void)arg;
+    assert_ptr_equal(x, seen.held);
+    watched.changes++;
+    watched.silent = silent;
+}
+
+static struct call *call_watched(void)
+{
+    struct call *c;
+
+    memset(&watched, 0, sizeof(watched));
+    client_open();
+    c = call("GET", "/later", NONE);
+    RUN_UNTIL(seen.held);
+    http_watch(seen.held, WATCH_MS, on_watched, NULL);
+    return c;
+}
+
+static void test_silent_peer_is_told_and_told_to_be_back(void **state)
+{
+    struct call *c = call_watched();
+    int pings;
+
+    (void)state;
+    RUN_UNTIL(client.pings >= 3);
+    assert_int_equal(watched.changes, 0);
+    stream_pause(client.peer.stream);
+    RUN_UNTIL(watched.changes == 1);
+    assert_true(watched.silent);
+    pings = client.pings;
+    run_for(4 * WATCH_MS);
+    assert_int_equal(watched.changes, 1); /* once */
+    stream_resume(client.peer.stream);
+    RUN_UNTIL(watched.changes == 2);
+    assert_false(watched.silent);
+    assert_int_equal(client.pings, pings + 1); /* none was sent to the silent one */
+    http_answer(seen.held, 200, NULL, SLICE_LIT("late"));
+    RUN_UNTIL(c->closed);
+    assert_int_equal(c->status, 200);
+    client_close();
+}
+
+/* Fault: after a pause of our own everybody else seems silent. */
+static void test_our_own_pause_is_nobodys_silence(void **state)
+{
+    (void)state;
+    (void)call_watched();
+    RUN_UNTIL(client.pings == 1);
+    usleep(5 * WATCH_MS * 1000);
+    RUN_UNTIL(client.pings == 3);
+    assert_int_equal(watched.changes, 0);
     client_close();
 }
 
@@ -1021,6 +1088,8 @@ int main(void)
         WITH_HASTY(test_wait_for_the_connections_window_is_no_stall),
         WITH_SERVER(test_body_nobody_reads),
         WITH_HASTY(test_closed_window_stalls_only_its_stream),
+        WITH_HASTY(test_silent_peer_is_told_and_told_to_be_back),
+        WITH_HASTY(test_our_own_pause_is_nobodys_silence),
         WITH_HASTY(test_reader_that_stops_is_cut),
         WITH_SERVER(test_large_heads_are_refused),
         WITH_SERVER(test_floods_end_the_connection),
