@@ -298,13 +298,17 @@ size_t http_unsent(const struct http_exchange *x)
 }
 
 /* Something is due from the peer (its body, or room for ours) and nothing has moved. */
-bool exchange_stalled(const struct http_exchange *x, int64_t now_ms)
+bool exchange_stalled(struct http_exchange *x, int64_t now_ms)
 {
-    bool body_due = !x->body_ended && x->mode != BODY_UNASKED && exchange_wants_body(x) &&
-                    x->conn->proto->may_send(x);
+    bool body_due = !x->body_ended && x->mode != BODY_UNASKED && exchange_wants_body(x);
 
     if (x->mode == BODY_DISCARD && !x->finished)
         body_due = false; /* our handler is busy; what the peer still sends is nobody's wait */
+    if (body_due && !x->conn->proto->may_send(x)) {
+        body_due = false;
+        if (exchange_unsent(x) == 0)
+            x->moved_ms = now_ms; /* his time begins when our windows let him send */
+    }
     return (body_due || exchange_unsent(x) > 0) &&
            now_ms - x->moved_ms >= x->conn->server->conf.stall_timeout_ms;
 }

@@ -155,7 +155,7 @@ bool exchange_body(struct http_exchange *x, struct slice bytes); /* false: held 
 void exchange_body_end(struct http_exchange *x, const struct err *why);
 bool exchange_wants_body(const struct http_exchange *x);
 void exchange_refuse(struct http_exchange *x, int status, const char *sentence);
-bool exchange_stalled(const struct http_exchange *x, int64_t now_ms);
+bool exchange_stalled(struct http_exchange *x, int64_t now_ms);
 void exchange_stop(struct http_exchange *x); /* it stalled */
 size_t exchange_unsent(const struct http_exchange *x);
 void exchange_close(struct http_exchange *x, bool complete);
