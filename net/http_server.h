@@ -80,6 +80,9 @@ struct http_body_events {
 };
 void http_stream_body(struct http_exchange *x, size_t max_bytes, const struct http_body_events *ev,
                       void *arg);
+/* The whole body, from now: what is not here within ms ends as a stalled one does, RC_TIMEOUT.
+ * Without it a peer may take as long as a byte comes now and then. */
+void http_body_within(struct http_exchange *x, int ms);
 void http_body_pause(struct http_exchange *x);
 void http_body_resume(struct http_exchange *x);
 

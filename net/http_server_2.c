@@ -266,6 +266,8 @@ static void http2_closed(struct http_exchange *x)
     struct http2 *h = c->as.h2;
 
     (void)nghttp2_session_set_stream_user_data(h->session, x->stream_id, NULL);
+    if (x->stalled)
+        reset_stream(x, NGHTTP2_NO_ERROR); /* it is answered, and would hold its stream for ever */
     if (x->held.n)
         (void)nghttp2_session_consume_connection(h->session, x->held.n);
     if (!x->head_done)

@@ -297,6 +297,18 @@ size_t http_unsent(const struct http_exchange *x)
     return exchange_unsent(x);
 }
 
+void http_body_within(struct http_exchange *x, int ms)
+{
+    x->body_within_ms = ms;
+    x->body_until_ms = conn_now_ms(x->conn) + ms;
+}
+
+static bool body_takes_too_long(const struct http_exchange *x, int64_t now_ms)
+{
+    return x->body_within_ms && !x->body_ended && x->mode != BODY_DISCARD &&
+           now_ms >= x->body_until_ms;
+}
+
 /* Something is due from the peer (its body, or room for ours) and nothing has moved. */
 bool exchange_stalled(struct http_exchange *x, int64_t now_ms)
 {
@@ -309,6 +321,8 @@ bool exchange_stalled(struct http_exchange *x, int64_t now_ms)
         if (exchange_unsent(x) == 0)
             x->moved_ms = now_ms; /* his time begins when our windows let him send */
     }
+    if (body_takes_too_long(x, now_ms))
+        return true;
     return (body_due || exchange_unsent(x) > 0) &&
            now_ms - x->moved_ms >= x->conn->server->conf.stall_timeout_ms;
 }
@@ -321,8 +335,12 @@ void exchange_stop(struct http_exchange *x)
         x->conn->proto->abort(x);
         return;
     }
-    err_set(&why, RC_TIMEOUT, "no more of the body came within %d ms, %zu bytes did",
-            x->conn->server->conf.stall_timeout_ms, x->body_got);
+    if (body_takes_too_long(x, conn_now_ms(x->conn)))
+        err_set(&why, RC_TIMEOUT, "the body did not come within %d ms, only %zu bytes of it",
+                x->body_within_ms, x->body_got);
+    else
+        err_set(&why, RC_TIMEOUT, "no more of the body came within %d ms, %zu bytes did",
+                x->conn->server->conf.stall_timeout_ms, x->body_got);
     x->stalled = true;
     exchange_body_end(x, &why);
 }

@@ -101,6 +101,8 @@ struct http_exchange {
     enum body_mode mode;
     bool expects_continue, body_ended, paused, stalled;
     struct err *body_why; /* how it ended; NULL: complete */
+    int body_within_ms;   /* 0: no limit */
+    int64_t body_until_ms;
     size_t body_max, body_got;
     struct buf held; /* arrived before it was asked for, or while paused */
     struct buf body; /* collected so far */

@@ -16,6 +16,8 @@ enum {
     MAX_RESULT_BYTES = 512 * 1024,
     FETCH_MS = 4000, /* of a URI body, video.md 1.5 */
     MAX_FETCHED_URI = 8192,
+    UPLOAD_MIN_MS = 8000,            /* when these have passed no gateway waits for the result */
+    UPLOAD_FACTOR = 4,               /* any more (the whole exchange, video.md 1.5) */
     TRUSTED_LENGTH = 8 * 1024 * 1024 /* room made on a Content-Length's word alone */
 };
 
@@ -189,12 +191,15 @@ static void take_media(struct request *r, struct blob *TAKES media, const struct
 #define OVERFULL                                                                                   \
     "the segments held here have 1 GiB together: gateways send faster than the workers work"
 
-static void stop_reading(struct request *r, const char *why)
+static void stop_reading(struct request *r, enum rc rc, const char *why)
 {
     refused(r->o->refusals, NULL, http_request(r->x)->peer, "session=%s segment=%" PRId64 ": %s",
             r->session_id, r->seg.seq, why);
     buf_cleanup(&r->body);
-    refuse(r, 500, "Internal Server Error");
+    if (rc == RC_TIMEOUT)
+        refuse(r, 408, "Request Timeout");
+    else
+        refuse(r, 500, "Internal Server Error");
 }
 
 /* --- a URI instead of media --- */
@@ -228,7 +233,7 @@ static void on_fetched_bytes(struct slice bytes, void *arg)
     }
     http_call_cancel(r->fetch);
     r->fetch = NULL;
-    stop_reading(r, OVERFULL);
+    stop_reading(r, RC_LIMIT, OVERFULL);
 }
 
 static void fetch(struct request *r)
@@ -256,7 +261,7 @@ static void on_bytes(struct http_exchange *x, struct slice bytes, void *arg)
     if (!r->holds_session)
         return; /* refused already, the rest is thrown away */
     if (!hold(r, bytes.n)) {
-        stop_reading(r, OVERFULL);
+        stop_reading(r, RC_LIMIT, OVERFULL);
         return;
     }
     buf_add_slice(&r->body, bytes);
@@ -274,7 +279,7 @@ static void on_end(struct http_exchange *x, const struct err *why, void *arg)
         return; /* refused already */
     if (why) {
         if (why->code != RC_CLOSED)
-            stop_reading(r, why->text);
+            stop_reading(r, why->code, why->text);
         return;
     }
     if (r->is_uri) {
@@ -331,5 +336,6 @@ void segment_take(struct orchestrator *o, struct http_exchange *x)
                              "application/vnd+livepeer.uri");
     if (q->content_length > 0)
         (void)buf_reserve(&r->body, (size_t)MIN(q->content_length, (int64_t)TRUSTED_LENGTH));
+    http_body_within(x, MAX(UPLOAD_MIN_MS, UPLOAD_FACTOR * task_duration_ms(&r->seg)));
     http_stream_body(x, r->is_uri ? MAX_FETCHED_URI : MAX_SEGMENT_BYTES, &ev, r);
 }

@@ -349,12 +349,12 @@ class GatewayPeer:
             m.full_profiles.add(name=name, width=w, height=h, bitrate=bitrate, fps=fps)
         return m
 
-    def post(self, seg, body, connection=None, **headers):
-        """Starts POST /segment; the Stream."""
+    def post(self, seg, body, connection=None, end=True, **headers):
+        """Starts POST /segment; the Stream. Without `end` there is more to come."""
         given = {"livepeer-payment": "", "content-type": "video/MP2T",
                  "livepeer-segment": base64.b64encode(seg.SerializeToString()).decode(),
                  **{k.replace("_", "-"): v for k, v in headers.items()}}
-        return (connection or self.http).request("POST", "/segment", list(given.items()), body)
+        return (connection or self.http).request("POST", "/segment", list(given.items()), body, end)
 
     def send(self, token, media, seq=0, timeout=30, **more):
         """The TranscodeResult of one segment."""

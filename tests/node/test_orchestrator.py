@@ -14,11 +14,12 @@ import urllib.error
 import pytest
 
 from leatnet import ROOT, SANITIZED, fetch, free_port
-from peers import (GRPC, H2, LADDER, VECTORS, GatewayPeer, WorkerPeer, get, headers_of, keccak, pb,
-                   wait_until)
+from peers import (GRPC, H2, LADDER, VECTORS, GatewayPeer, Reset, WorkerPeer, get, headers_of,
+                   keccak, pb, wait_until)
 
 SECRET = "matrix-secret"
 MEDIA = b"\x47" + bytes(range(256)) * 40
+UPLOAD = 8.0    # seconds that a segment of 2 s may take to come
 
 
 @pytest.fixture
@@ -561,6 +562,26 @@ def test_uploads_that_stall_or_vanish_hold_nothing(orchestrator, worker, gateway
     stalled[2].connection.close()
     wait_until(lambda: orchestrator.status()["held_bytes"] == 0, text="held bytes to go")
     wait_until(lambda: len(orchestrator.status()["sessions"]) == 1)
+
+
+def test_upload_that_trickles_is_ended(orchestrator, worker, gateway):
+    """Fault: a byte now and then holds a place and memory for hours."""
+    other = gateway.fresh()
+    stream = gateway.post(gateway.seg_data(gateway.token(), MEDIA), MEDIA[:1000], other, end=False)
+    begun, answer = time.monotonic(), None
+    while answer is None and time.monotonic() - begun < UPLOAD + 5:
+        stream.send(b"x")
+        try:
+            answer = stream.status(0.1)
+        except TimeoutError:
+            pass
+    assert answer == 408 and stream.read() == b"Request Timeout\n"
+    assert UPLOAD - 0.5 < time.monotonic() - begun < UPLOAD + 2
+    with pytest.raises(Reset):
+        stream._take(5)
+    wait_until(lambda: orchestrator.status()["held_bytes"] == 0)
+    assert "the body did not come within 8000 ms" in orchestrator.status()["refusals"][0]["text"]
+    assert not orchestrator.status()["sessions"], "it has no place either"
 
 
 def close_connection(connection, streams):

@@ -9,6 +9,8 @@
 #include "net/grpc.h"
 #include "net/http_server_int.h"
 
+enum { WITHIN_MS = 100 }; /* for the body of /within */
+
 static struct http_server *server;
 static uint16_t port;
 
@@ -114,6 +116,12 @@ static inline void hold_paused(struct http_exchange *x)
     http_stream_body(x, SIZE_MAX, &events, NULL);
 }
 
+static inline void read_within(struct http_exchange *x)
+{
+    http_body_within(x, WITHIN_MS);
+    http_read_body(x, 10 << 20, on_x_body, NULL);
+}
+
 static inline void send_zeros(struct http_exchange *x)
 {
     uint64_t n = 0;
@@ -161,6 +169,8 @@ static inline void on_test_request(struct http_exchange *x, void *arg)
         grpc_read(x, on_x_message, NULL);
     else if (slice_eq_str(r->path, "/echo"))
         http_read_body(x, 10 << 20, on_x_body, NULL);
+    else if (slice_eq_str(r->path, "/within"))
+        read_within(x);
     else if (slice_eq_str(r->path, "/small"))
         http_read_body(x, 10, on_x_body, NULL);
     else if (slice_eq_str(r->path, "/stream"))

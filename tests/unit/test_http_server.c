@@ -325,6 +325,52 @@ static void test_stalled_body_is_given_up(void **state)
     peer_close(&c);
 }
 
+struct trickle {
+    struct peer *to;
+    struct timer *timer;
+};
+
+static void on_trickle(void *arg)
+{
+    const struct trickle *t = arg;
+
+    if (!t->to->ended)
+        peer_send(t->to, "s");
+}
+
+/* Fault: who sends a byte now and then holds a place, and memory, as long as he likes. */
+static void test_body_that_trickles_is_given_up(void **state)
+{
+    struct peer c;
+    struct trickle t = {.to = &c};
+
+    (void)state;
+    t.timer = timer_new(loop, on_trickle, &t);
+    peer_connect(&c, port);
+    peer_send(&c, "POST /within HTTP/1.1\r\nHost: h\r\nContent-Length: 100000\r\n\r\n");
+    timer_repeat(t.timer, 5);
+    RUN_UNTIL(seen.bodies == 1);
+    timer_free(t.timer);
+    assert_int_equal(seen.body_why, RC_TIMEOUT);
+    RUN_UNTIL(c.ended);
+    assert_true(peer_has(&c, "408 ") && peer_has(&c, "the body did not come within 100 ms"));
+    peer_close(&c);
+}
+
+static void test_body_in_time_has_all_the_time_for_its_answer(void **state)
+{
+    struct peer c;
+
+    (void)state;
+    peer_connect(&c, port);
+    peer_send(&c, "POST /within HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\n\r\nsome");
+    RUN_UNTIL(peer_has(&c, "some"));
+    run_for(WITHIN_MS + 20);
+    peer_send(&c, HELLO);
+    RUN_UNTIL(peer_has(&c, "hello"));
+    peer_close(&c);
+}
+
 static void test_stalled_reader_is_cut(void **state)
 {
     struct peer c;
@@ -860,6 +906,8 @@ int main(void)
         WITH_HASTY(test_slow_head_gets_408),
         WITH_HASTY(test_silent_and_idle_connections_are_closed),
         WITH_HASTY(test_stalled_body_is_given_up),
+        WITH_HASTY(test_body_that_trickles_is_given_up),
+        WITH_SERVER(test_body_in_time_has_all_the_time_for_its_answer),
         WITH_HASTY(test_stalled_reader_is_cut),
         WITH_SERVER(test_slow_reader_is_served),
         WITH_SERVER(test_end_of_any_answer_is_noticed),
