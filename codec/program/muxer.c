@@ -11,6 +11,14 @@
 
 enum { IO_BUFFER_BYTES = 32 * 1024 };
 
+/* MPEG-TS, where the clock is filled in. FFmpeg gives the first stream this PID. */
+enum {
+    TS_PACKET = 188,
+    VIDEO_PID = 0x100,
+    PCR_STEP = 8100,     /* 90 ms: 13818-1 2.7.2 allows 100 */
+    PCR_GAP_MAX = 900000 /* beyond, the source jumped and nothing is filled in */
+};
+
 static const AVRational clock_90k = {1, 90000};
 
 struct track {
@@ -22,6 +30,8 @@ struct muxer {
     AVFormatContext *fmt;
     AVPacket *scratch;
     struct track video, audio;
+    bool fills_clock; /* MPEG-TS */
+    int64_t frame_step;
     struct buf out;
     size_t at;      /* where the next byte goes */
     size_t read_at; /* of the second pass that moves an MP4's index to the front */
@@ -197,6 +207,9 @@ struct muxer *muxer_new(const struct muxer_conf *conf, struct err *err)
         av_err(err, RC_LIMIT, r < 0 ? r : AVERROR(ENOMEM), "muxer");
         goto fail;
     }
+    m->fills_clock = conf->container == CONTAINER_TS;
+    if (conf->video->framerate.num > 0)
+        m->frame_step = av_rescale_q(1, av_inv_q(conf->video->framerate), clock_90k);
     m->fmt->opaque = m;
     m->fmt->flags |= AVFMT_FLAG_CUSTOM_IO;
     m->fmt->io_open = on_io_open;
@@ -221,6 +234,55 @@ void muxer_free(struct muxer *m)
     free(m);
 }
 
+/* ---- the clock ---- */
+
+/* Of the last video packet; those without payload repeat it. */
+static uint8_t video_counter(const struct muxer *m)
+{
+    for (size_t at = m->at - m->at % TS_PACKET; at >= TS_PACKET; at -= TS_PACKET) {
+        const uint8_t *p = m->out.p + at - TS_PACKET;
+
+        if (((p[1] & 0x1f) << 8 | p[2]) == VIDEO_PID)
+            return p[3] & 0x0f;
+    }
+    return 0;
+}
+
+static void write_pcr(struct muxer *m, uint8_t counter, int64_t pcr)
+{
+    uint64_t base = (uint64_t)pcr & 0x1ffffffff;
+    uint8_t p[TS_PACKET];
+
+    memset(p, 0xff, sizeof(p));
+    p[0] = 0x47;
+    p[1] = VIDEO_PID >> 8;
+    p[2] = VIDEO_PID & 0xff;
+    p[3] = 0x20 | counter; /* adaptation field, no payload */
+    p[4] = TS_PACKET - 5;  /* its length */
+    p[5] = 0x10;           /* holds a PCR: 33 bits of base, 6 reserved, 9 of extension */
+    p[6] = (uint8_t)(base >> 25);
+    p[7] = (uint8_t)(base >> 17);
+    p[8] = (uint8_t)(base >> 9);
+    p[9] = (uint8_t)(base >> 1);
+    p[10] = (uint8_t)(base << 7 | 0x7e);
+    p[11] = 0;
+    avio_write(m->fmt->pb, p, sizeof(p));
+}
+
+/* FFmpeg puts the PCR on pictures only, and slow ones leave holes: they are filled up to dts. */
+static void fill_clock(struct muxer *m, int64_t dts)
+{
+    int64_t at = m->video.last_dts;
+    uint8_t counter;
+
+    if (!m->fills_clock || at == INT64_MIN || dts - at <= PCR_STEP || dts - at > PCR_GAP_MAX)
+        return;
+    avio_flush(m->fmt->pb);
+    counter = video_counter(m);
+    for (at += PCR_STEP; at < dts; at += PCR_STEP)
+        write_pcr(m, counter, at);
+}
+
 /* ---- writing ---- */
 
 static enum rc put(struct muxer *m, struct track *t, const AVPacket *pkt, struct err *err)
@@ -237,8 +299,11 @@ static enum rc put(struct muxer *m, struct track *t, const AVPacket *pkt, struct
         p->dts = t->last_dts + 1;
         p->pts = MAX(p->pts, p->dts);
     }
-    if (p->dts != AV_NOPTS_VALUE)
+    if (p->dts != AV_NOPTS_VALUE) {
+        if (t == &m->video)
+            fill_clock(m, p->dts);
         t->last_dts = p->dts;
+    }
     av_packet_rescale_ts(p, clock_90k, t->stream->time_base);
     r = av_write_frame(m->fmt, p);
     av_packet_unref(p);
@@ -261,6 +326,7 @@ enum rc muxer_finish(struct muxer *m, struct slice *media, struct err *err)
 
     if (r < 0)
         return av_err(err, RC_INTERNAL, r, "container trailer");
+    fill_clock(m, m->video.last_dts + m->frame_step); /* where the next segment begins */
     avio_flush(m->fmt->pb);
     *media = buf_slice(&m->out);
     return RC_OK;

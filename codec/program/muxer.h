@@ -1,7 +1,7 @@
 /* codec/program/muxer.h: one rendition's container, written to memory.
  *
  * Video is stream 0, audio stream 1 (a copy). Times are in 1/90000 s and come out as
- * they went in. MPEG-TS, or MP4 with its index in front.
+ * they went in. MPEG-TS with a PCR at least each 100 ms, or MP4 with its index in front.
  *
  * Ownership: _new/_free; the result belongs to the caller.   Source: video.md 12.4.
  */

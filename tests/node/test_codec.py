@@ -152,16 +152,38 @@ def test_clock_that_wraps_inside_a_segment(session):
     assert raw_times(rendition.media) == wanted
 
 
-def test_clock_reference_every_100_ms_and_the_provider(session):
-    rendition, = good(session.transcode(one_segment(*pattern(), *TONE), [P240]))
-    clocks = []
-    for at in range(0, len(rendition.media), 188):
-        p = rendition.media[at:at + 188]
+def clock_references(media):
+    """All in order. Counters of packets are checked on the way: those without payload repeat."""
+    clocks, counters = [], {}
+    for at in range(0, len(media), 188):
+        p = media[at:at + 188]
+        pid, counter = (p[1] & 31) << 8 | p[2], p[3] & 15
+        step = 1 if p[3] & 0x10 else 0
+        assert pid not in counters or counter == counters[pid] + step & 15, f"packet {at // 188}"
+        counters[pid] = counter
         if p[3] & 0x20 and p[4] and p[5] & 0x10:
             base, = struct.unpack(">I", p[6:10])
             clocks.append(base << 1 | p[10] >> 7)
-    assert len(clocks) > 20
-    assert max(b - a for a, b in zip(clocks, clocks[1:])) <= 9000
+    return clocks
+
+
+@pytest.mark.parametrize("audio", [True, False])
+@pytest.mark.parametrize("fps", [30, 12, 8, 5, 1])
+def test_clock_reference_every_100_ms(session, fps, audio):
+    made = cut_segments(*pattern(fps=str(fps), seconds="4"), *(TONE if audio else ()), fps=fps,
+                        audio=audio)
+    clocks = []
+    for seq, segment in enumerate(made):
+        rendition, = good(session.transcode(segment, [profile(426, 240, 600_000, fps)], seq=seq))
+        clocks += clock_references(rendition.media)
+        assert len(frame_times(rendition.media)) == 2 * fps, "nothing disturbs a demuxer"
+    assert len(made) == 2 and len(clocks) > 40
+    steps = [b - a for a, b in zip(clocks, clocks[1:])]
+    assert 0 < min(steps) and max(steps) <= 9000
+
+
+def test_provider(session):
+    rendition, = good(session.transcode(one_segment(*pattern(), *TONE), [P240]))
     tags = probe(rendition.media, "-show_programs")["programs"][0]["tags"]
     assert tags["service_provider"].startswith("Livepeer Transcoder ")
 
