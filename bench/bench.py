@@ -133,7 +133,7 @@ class PeakMemory(threading.Thread):
         while not self.over:
             for name, pids in self.groups.items():
                 self.peak[name] = max(self.peak[name], sum(pss(p) for p in pids()))
-            time.sleep(0.1)
+            time.sleep(0.5)  # looking costs those who are looked at
 
 
 def ladder(folder, clips):
