@@ -7,6 +7,8 @@
 #include "base/log.h"
 #include "media/ts/ts_mux.h"
 
+enum { RESERVED_BYTES = 128 * 1024 }; /* for a segment, at least */
+
 /* Audio that came while a video track might still appear. */
 struct held_frame {
     struct list_node node;
@@ -115,10 +117,13 @@ static void hash_what_is_new(struct segmenter *s)
     s->hashed = s->bytes.n;
 }
 
-/* Room that is not written to costs nothing; growing to it step by step would leave holes. */
+/* Room that is not written to costs nothing, since so much is mapped by itself; growing to it step
+ * by step would leave holes in the heap. */
 static void reserve_like_the_last(struct segmenter *s)
 {
-    (void)buf_reserve(&s->bytes, MIN(s->last_bytes + s->last_bytes / 4, SEGMENT_MAX_BYTES));
+    size_t room = MAX(s->last_bytes + s->last_bytes / 4, (size_t)RESERVED_BYTES);
+
+    (void)buf_reserve(&s->bytes, MIN(room, (size_t)SEGMENT_MAX_BYTES));
 }
 
 static void begin(struct segmenter *s, const struct frame *f, int64_t wall_ms)
