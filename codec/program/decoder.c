@@ -5,30 +5,32 @@
 
 #include "codec/program/av_err.h"
 
-static bool same_extradata(const AVCodecContext *c, const AVCodecParameters *p)
+static bool same_stream(const AVCodecContext *c, const AVCodecParameters *p)
 {
-    return c->extradata_size == p->extradata_size &&
+    return c->codec_id == p->codec_id && c->extradata_size == p->extradata_size &&
            (p->extradata_size == 0 ||
             !memcmp(c->extradata, p->extradata, (size_t)p->extradata_size));
 }
 
 enum rc decoder_prepare(struct decoder *d, const AVCodecParameters *format, struct err *err)
 {
-    const AVCodec *codec = avcodec_find_decoder(AV_CODEC_ID_H264);
+    const AVCodec *codec = avcodec_find_decoder(format->codec_id);
 
-    if (d->ctx && same_extradata(d->ctx, format))
+    if (d->ctx && same_stream(d->ctx, format))
         return RC_OK;
     decoder_cleanup(d);
     if (!codec)
-        return err_set(err, RC_UNSUPPORTED, "Decoder not found");
+        return err_set(err, RC_UNSUPPORTED, "Decoder not found: this FFmpeg has none for %s",
+                       avcodec_get_name(format->codec_id));
     d->ctx = avcodec_alloc_context3(codec);
     if (!d->ctx || avcodec_parameters_to_context(d->ctx, format) < 0)
         return av_err(err, RC_LIMIT, AVERROR(ENOMEM), "decoder");
     d->ctx->thread_count = 1;
     d->ctx->pkt_timebase = (AVRational){1, 90000};
-    /* Where a stream does not say how far its frames are reordered, assume the most its
-     * level allows: guessing from the first frames would lose some of them. */
-    d->ctx->strict_std_compliance = FF_COMPLIANCE_STRICT;
+    /* Where H.264 does not say how far its frames are reordered, assume the most its level
+     * allows: guessing from the first frames would lose some of them. */
+    if (format->codec_id == AV_CODEC_ID_H264)
+        d->ctx->strict_std_compliance = FF_COMPLIANCE_STRICT;
     int r = avcodec_open2(d->ctx, codec, NULL);
     return r < 0 ? av_err(err, RC_BAD_INPUT, r, "TranscoderInvalidVideo: decoder") : RC_OK;
 }

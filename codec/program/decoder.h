@@ -1,4 +1,4 @@
-/* codec/program/decoder.h: the H.264 decoder of one session.
+/* codec/program/decoder.h: the decoder of one session, for whichever codec comes.
  *
  * Frames come in the order they are shown. Segments are closed: at the end of each the
  * decoder is emptied, and knows the stream's parameters still when the next one comes.
@@ -16,7 +16,7 @@ struct decoder {
     AVCodecContext *ctx;
 };
 
-/* Opens, or reopens where the container's parameter sets differ from those in use. */
+/* Opens, or reopens where the codec or the container's parameter sets are others. */
 MUST_CHECK enum rc decoder_prepare(struct decoder *d, const AVCodecParameters *format,
                                    struct err *err);
 void decoder_cleanup(struct decoder *d);

@@ -89,8 +89,8 @@ static enum rc source_new(struct source *s, struct slice bytes, struct err *err)
     return av_err(err, RC_LIMIT, AVERROR(ENOMEM), "reading the segment");
 }
 
-/* The three containers by their first bytes; FFmpeg's own guess needs more than a short
- * segment has. NULL: let it guess. */
+/* The containers by their first bytes; FFmpeg's own guess needs more than a short segment
+ * has. NULL: let it guess. */
 static const AVInputFormat *container_of(struct slice s)
 {
     enum { TS_PACKET = 188 };
@@ -101,6 +101,8 @@ static const AVInputFormat *container_of(struct slice s)
         return av_find_input_format("flv");
     if (s.n >= 8 && slice_has_prefix(slice_skip(s, 4), "ftyp"))
         return av_find_input_format("mov");
+    if (slice_has_prefix(s, "\x1a\x45\xdf\xa3"))
+        return av_find_input_format("matroska");
     return NULL;
 }
 
@@ -115,13 +117,14 @@ static enum rc source_open(struct source *s, struct slice bytes, enum reading ho
     s->fmt->correct_ts_overflow = 0; /* wraps are undone below, around the first time seen */
     if (how == AS_PACKETIZED)
         s->fmt->flags |= AVFMT_FLAG_NOPARSE | AVFMT_FLAG_NOFILLIN;
-    s->fmt->format_whitelist = av_strdup("mpegts,mov,mp4,flv");
+    s->fmt->format_whitelist = av_strdup("mpegts,mov,mp4,flv,matroska");
     int r = avformat_open_input(&s->fmt, "", container_of(bytes), NULL);
     if (r == AVERROR(ENOMEM))
         return av_err(err, RC_LIMIT, r, "reading the segment");
     if (r < 0)
         return err_set(err, RC_BAD_INPUT,
-                       "TranscoderInvalidVideo: %zu bytes that are no MPEG-TS, MP4 or FLV",
+                       "TranscoderInvalidVideo: %zu bytes that are no MPEG-TS, MP4, Matroska or "
+                       "FLV",
                        bytes.n);
     return RC_OK;
 }
@@ -323,6 +326,17 @@ static enum rc read_packetized(struct input *in, struct source *s, bool whole_fr
     return keep_formats(in, s, err);
 }
 
+static bool is_readable(enum AVCodecID codec)
+{
+    static const enum AVCodecID readable[] = {AV_CODEC_ID_H264, AV_CODEC_ID_HEVC, AV_CODEC_ID_VP8,
+                                              AV_CODEC_ID_VP9, AV_CODEC_ID_AV1};
+
+    for (size_t i = 0; i < ARRAY_LEN(readable); i++)
+        if (readable[i] == codec)
+            return true;
+    return false;
+}
+
 static enum rc read_parsed(struct input *in, struct source *s, struct err *err)
 {
     int r = avformat_find_stream_info(s->fmt, NULL);
@@ -334,8 +348,9 @@ static enum rc read_parsed(struct input *in, struct source *s, struct err *err)
     if (!s->video)
         return err_set(err, RC_BAD_INPUT, "TranscoderInvalidVideo: no video track in %zu bytes",
                        s->bytes.n);
-    if (s->video->codecpar->codec_id != AV_CODEC_ID_H264)
-        return err_set(err, RC_UNSUPPORTED, "Unsupported input codec: %s, only H.264 is read here",
+    if (!is_readable(s->video->codecpar->codec_id))
+        return err_set(err, RC_UNSUPPORTED,
+                       "Unsupported input codec: %s, read are H.264, HEVC, VP8, VP9 and AV1",
                        avcodec_get_name(s->video->codecpar->codec_id));
     enum rc rc = read_packets(s, in, PARSED, err);
     return rc == RC_OK ? keep_formats(in, s, err) : rc;

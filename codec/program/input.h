@@ -1,6 +1,6 @@
 /* codec/program/input.h: one segment taken apart into packets.
  *
- * Reads MPEG-TS, MP4 or FLV from memory, picks one video and one audio track and keeps
+ * Reads MPEG-TS, MP4, Matroska (WebM) or FLV from memory, picks one video and one audio track and keeps
  * their packets in the order of the file. Times are 1/90000 s, unwrapped, else as in the
  * file.
  *

@@ -125,9 +125,19 @@ static int64_t packet_time(const AVPacket *p)
     return p->pts != AV_NOPTS_VALUE ? p->pts : p->dts;
 }
 
-/* Times of the packets that become frames; the caller frees them. */
-static int64_t *video_times(const struct packets *video, size_t *n, bool *has_key)
+/* VP8 keeps pictures that others refer to, but nobody sees, in packets of their own (RFC 6386
+ * 9.1: show_frame). */
+static bool is_shown(const AVPacket *p, enum AVCodecID codec)
 {
+    if (codec == AV_CODEC_ID_VP8 && p->size > 0 && !(p->data[0] & 0x10))
+        return false;
+    return !(p->flags & AV_PKT_FLAG_DISCARD);
+}
+
+/* Times of the packets that become frames; the caller frees them. */
+static int64_t *video_times(const struct input *in, size_t *n, bool *has_key)
+{
+    const struct packets *video = &in->video;
     int64_t *times = xmalloc(MAX(video->n, 1) * sizeof(*times));
 
     *n = 0;
@@ -135,7 +145,7 @@ static int64_t *video_times(const struct packets *video, size_t *n, bool *has_ke
     for (size_t i = 0; i < video->n; i++) {
         const AVPacket *p = video->at[i];
         *has_key |= (p->flags & AV_PKT_FLAG_KEY) != 0;
-        if (!(p->flags & AV_PKT_FLAG_DISCARD) && packet_time(p) != AV_NOPTS_VALUE)
+        if (is_shown(p, in->video_format->codec_id) && packet_time(p) != AV_NOPTS_VALUE)
             times[(*n)++] = packet_time(p);
     }
     return times;
@@ -162,7 +172,7 @@ static enum rc measure(struct run *run, const struct msg_job *job, size_t bytes,
 {
     size_t n;
     bool has_key;
-    int64_t *times = video_times(&run->input.video, &n, &has_key);
+    int64_t *times = video_times(&run->input, &n, &has_key);
     struct cadence all = cadence_measure(times, n, DEFAULT_FRAME_90K);
     enum rc rc = RC_OK;
 
