@@ -81,8 +81,9 @@ void caps_of_orchestrator(struct caps *c)
 
 void caps_of_software_worker(struct caps *c)
 {
-    static const unsigned decoders[] = {CAP_DECODE_444_8, CAP_DECODE_422_8, CAP_DECODE_444_10,
-                                        CAP_DECODE_422_10, CAP_DECODE_420_10};
+    static const unsigned decoders[] = {CAP_HEVC_DECODE,   CAP_VP8_DECODE,    CAP_VP9_DECODE,
+                                        CAP_DECODE_444_8,  CAP_DECODE_422_8,  CAP_DECODE_444_10,
+                                        CAP_DECODE_422_10, CAP_DECODE_420_10, CAP_AV1_DECODE};
 
     caps_of_orchestrator(c);
     add_with_capacity(c, decoders, ARRAY_LEN(decoders));
@@ -137,6 +138,17 @@ void caps_leave(struct caps *total, const struct caps *worker)
 
 /* --- need of a job, video.md 6.3 --- */
 
+static void add_input(struct caps *c, enum video_input input)
+{
+    static const unsigned decoders[] = {[INPUT_H264] = CAP_H264,
+                                        [INPUT_HEVC] = CAP_HEVC_DECODE,
+                                        [INPUT_VP8] = CAP_VP8_DECODE,
+                                        [INPUT_VP9] = CAP_VP9_DECODE,
+                                        [INPUT_AV1] = CAP_AV1_DECODE};
+
+    caps_add(c, decoders[input]);
+}
+
 static void add_pixel_format(struct caps *c, int chroma, int depth)
 {
     static const struct {
@@ -180,10 +192,11 @@ void caps_for_job(struct caps *c, const struct caps_job *job)
     memset(c, 0, sizeof(*c));
     c->has_constraints = true;
     caps_add(c, CAP_AUTH_TOKEN);
-    caps_add(c, CAP_H264);
+    add_input(c, job->input);
     if (job->pushed)
         caps_add(c, CAP_SEGMENT_SLICING);
-    add_pixel_format(c, job->chroma_format_idc, job->bit_depth);
+    if (job->input == INPUT_H264)
+        add_pixel_format(c, job->chroma_format_idc, job->bit_depth);
     for (size_t i = 0; i < job->n_profiles; i++)
         add_profile(c, &job->profiles[i]);
 }

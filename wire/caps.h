@@ -34,7 +34,8 @@
     X(CAP_DECODE_444_10, 23, "H264 Decode YUV444 10-bit")                                          \
     X(CAP_DECODE_422_10, 24, "H264 Decode YUV422 10-bit")                                          \
     X(CAP_DECODE_420_10, 25, "H264 Decode YUV420 10-bit")                                          \
-    X(CAP_SEGMENT_SLICING, 26, "Segment slicing")
+    X(CAP_SEGMENT_SLICING, 26, "Segment slicing")                                                  \
+    X(CAP_AV1_DECODE, 63, "AV1 decode") /* leat's own: the network has no number for it */
 
 enum cap {
 #define X(id, bit, name) id = bit,
@@ -71,10 +72,14 @@ void caps_of_orchestrator(struct caps *c);
 void caps_join(struct caps *total, const struct caps *worker);
 void caps_leave(struct caps *total, const struct caps *worker);
 
+/* The codec of a stream's pictures as it comes in. */
+enum video_input { INPUT_H264, INPUT_HEVC, INPUT_VP8, INPUT_VP9, INPUT_AV1 };
+
 /* Need of a job (video.md 6.3). pushed: HTTP push asks for segment slicing always. */
 struct caps_job {
     bool pushed;
-    int chroma_format_idc, bit_depth; /* 0, 0: not known (RTMP) */
+    int chroma_format_idc, bit_depth; /* of H.264; 0, 0: not known (RTMP) */
+    enum video_input input;
     const struct profile *profiles;
     size_t n_profiles;
 };

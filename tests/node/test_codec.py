@@ -218,7 +218,8 @@ def test_shape_of_the_source_is_kept(session, source, asked, made):
     assert found["nb_read_frames"] == "30"
 
 
-@pytest.mark.parametrize("pixels", ["yuv422p", "yuv420p10le", "yuvj420p", "yuv444p", "gray"])
+@pytest.mark.parametrize("pixels", ["yuv422p", "yuv444p", "yuv420p10le", "yuv422p10le",
+                                    "yuv444p10le", "yuvj420p", "gray"])
 def test_odd_pixel_formats_become_yuv420p(session, pixels):
     segment = one_segment(*pattern(seconds="1"), video=("-pix_fmt", pixels))
     rendition, = good(session.transcode(segment, [P240]))

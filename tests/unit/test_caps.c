@@ -13,7 +13,9 @@ static void sets_of_nodes(void **state)
     /* The reference's default set is 0x4005fff. Of it we leave out what nobody tested here: two
      * object stores (5, 6) and perceptual signatures (14). */
     const uint64_t reference = 0x4005fff, missing = 1 << 5 | 1 << 6 | 1 << 14;
-    const uint64_t decoders = UINT64_C(0x1f) << 21;
+    /* HEVC, VP8, VP9; five forms of H.264; AV1, which has no number in the network */
+    const uint64_t decoders = 1 << 15 | 1 << 17 | 1 << 18 | UINT64_C(0x1f) << 21 |
+                              UINT64_C(1) << 63;
     struct caps c;
 
     (void)state;
@@ -24,7 +26,7 @@ static void sets_of_nodes(void **state)
         assert_int_equal(c.capacities[i].capacity, 1);
     caps_of_software_worker(&c);
     assert_word(&c, (reference & ~missing) | decoders);
-    assert_int_equal(c.n_capacities, 17);
+    assert_int_equal(c.n_capacities, 21);
 }
 
 static void bits_lie_where_the_network_wants_them(void **state)
@@ -48,7 +50,7 @@ static const struct profile plain = {.name = "plain", .width = 640, .height = 36
 
 static void needs_of_jobs(void **state)
 {
-    const uint64_t always = 1 << 12 | 1 << 0;
+    const uint64_t always = 1 << 12;
     const struct {
         const char *what;
         struct caps_job job;
@@ -74,6 +76,16 @@ static void needs_of_jobs(void **state)
          1 << 1 | 1 << 10},
         {"GOP", {.pushed = false}, {.gop_ms = GOP_INTRA}, 1 << 1 | 1 << 11},
         {"HEVC", {.pushed = false}, {.encoder = VIDEO_H265}, 1 << 1 | 1 << 16},
+        /* H.264 comes in by the renditions alone */
+        {"HEVC in", {.input = INPUT_HEVC}, plain, 1 << 15 | 1 << 1 | 1 << 0},
+        {"HEVC in, out",
+         {.input = INPUT_HEVC},
+         {.encoder = VIDEO_H265},
+         1 << 15 | 1 << 1 | 1 << 16},
+        {"VP8 in", {.input = INPUT_VP8}, plain, 1 << 17 | 1 << 1 | 1 << 0},
+        {"VP9 in", {.input = INPUT_VP9}, plain, 1 << 18 | 1 << 1 | 1 << 0},
+        {"AV1 in", {.input = INPUT_AV1}, plain, UINT64_C(1) << 63 | 1 << 1 | 1 << 0},
+        {"HEVC of 10 bits in", {false, 1, 10, INPUT_HEVC}, plain, 1 << 15 | 1 << 1 | 1 << 0},
     };
 
     (void)state;
@@ -84,7 +96,8 @@ static void needs_of_jobs(void **state)
         job.profiles = &rows[i].p;
         job.n_profiles = 1;
         caps_for_job(&c, &job);
-        if (c.words[0] != (always | rows[i].more))
+        uint64_t input = job.input == INPUT_H264 ? 1 << 0 : 0;
+        if (c.words[0] != (always | input | rows[i].more))
             fail_msg("%s: 0x%llx", rows[i].what, (unsigned long long)c.words[0]);
         assert_int_equal(c.n_capacities, 0);
         assert_true(c.has_constraints);
