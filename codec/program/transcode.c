@@ -59,6 +59,21 @@ void transcoder_free(struct transcoder *t)
 
 /* ---- the job ---- */
 
+static const char *encoder_name(enum video_encoder e)
+{
+    switch (e) {
+    case VIDEO_H264:
+        return "H.264";
+    case VIDEO_H265:
+        return "HEVC";
+    case VIDEO_VP8:
+        return "VP8";
+    case VIDEO_VP9:
+        return "VP9";
+    }
+    return "an unknown codec";
+}
+
 static enum rc check_profile(const struct profile *p, struct err *err)
 {
     if (p->width <= 0 || p->height <= 0)
@@ -69,9 +84,8 @@ static enum rc check_profile(const struct profile *p, struct err *err)
                        p->name);
     if (p->encoder != VIDEO_H264)
         return err_set(err, RC_UNSUPPORTED,
-                       "Encoder not found: %s asks for codec %d, only H.264 "
-                       "is made here",
-                       p->name, (int)p->encoder);
+                       "Encoder not found: %s asks for %s, only H.264 is made here", p->name,
+                       encoder_name(p->encoder));
     return RC_OK;
 }
 

@@ -331,6 +331,29 @@ def test_encoder_profile(session, number, name):
     assert (found["profile"], found["has_b_frames"]) == (name, 0)
 
 
+@pytest.mark.parametrize("encoder,name", [(1, "HEVC"), (2, "VP8"), (3, "VP9")])
+def test_other_encoders_are_refused_by_name(session, encoder, name):
+    segment = one_segment(*pattern(seconds="0.5"))
+    r = session.transcode(segment, [profile(426, 240, 600_000, 30, encoder=encoder, name="low")])
+    assert (r.rc, r.text) == ("UNSUPPORTED", "Encoder not found")
+    assert r.detail == f"low asks for {name}, only H.264 is made here"
+    good(session.transcode(segment, [P240]))
+
+
+def test_gop_below_intra_is_refused(session):
+    r = session.transcode(one_segment(*pattern(seconds="0.5")),
+                          [profile(426, 240, 600_000, 30, gop_ms=-2)])
+    assert (r.rc, r.text) == ("UNSUPPORTED", "TranscoderInvalidGOP")
+
+
+def test_rates_that_are_fractions(session):
+    rendition, = good(session.transcode(one_segment(*pattern(fps="30")), [
+        profile(426, 240, 600_000, 15000, 1001)]))
+    times = frame_times(rendition.media)
+    assert [b - a for a, b in zip(times, times[1:])] == [6006] * (len(times) - 1)
+    assert len(times) == 30
+
+
 @pytest.mark.parametrize("fps,gop_ms,keys", [
     (30, 0, [0]), (30, 500, [0, 15, 30, 45]), (30, -1, list(range(60))),
     (0, 500, [0, 15, 30, 45]), (0, -1, list(range(60)))])

@@ -1,8 +1,8 @@
 """What leat-codec reads: codecs, containers, pixel formats and sound (video.md 6.2, 12)."""
 import pytest
 
-from codec_util import (P240, TONE, Template, ffmpeg, frame_numbers, frame_times, pattern, picture,
-                        picture_bytes, probe, profile, streams)
+from codec_util import (P240, TONE, Template, ffmpeg, frame_numbers, frame_times, packets, pattern,
+                        picture, picture_bytes, probe, profile, streams)
 
 
 @pytest.fixture(scope="module")
@@ -129,3 +129,83 @@ def test_damage_in_any_codec_does_no_harm(session, tmp_path, name):
         assert r.rc in ("OK", "BAD_INPUT", "UNSUPPORTED")
     rendition, = good(session.transcode(source, [P240]))
     assert rendition.frames == 15
+
+
+# ---- pictures ----
+
+@pytest.mark.parametrize("name,size,made", [
+    ("vp8.webm", "321x181", (426, 240)), ("vp9.webm", "181x321", (240, 426)),
+    ("av1.mp4", "321x181", (426, 240)), ("hevc.ts", "322x182", (426, 240))])
+def test_odd_sizes(session, tmp_path, name, size, made):
+    source = media(tmp_path / name, *pattern(size=size, seconds="0.5"), *INPUTS[name])
+    rendition, = good(session.transcode(source, [P240]))
+    found = streams(rendition.media)[0]
+    assert (found["width"], found["height"]) == made == (rendition.width, rendition.height)
+    assert rendition.frames == 15
+
+
+@pytest.mark.parametrize("pixels", ["yuv420p10le", "yuv422p10le", "yuv444p", "yuv420p12le"])
+def test_deep_hevc_becomes_yuv420p(session, tmp_path, pixels):
+    source = media(tmp_path / "deep.ts", *pattern(size="320x180", seconds="0.5"), *HEVC,
+                   "-pix_fmt", pixels)
+    rendition, = good(session.transcode(source, [P240]))
+    assert streams(rendition.media)[0]["pix_fmt"] == "yuv420p"
+
+
+# ---- sound ----
+
+def sound_of(rendition):
+    found = [s for s in streams(rendition) if s["codec_type"] == "audio"]
+    return found[0] if found else None
+
+
+def samples(path_or_media, data=None):
+    return ffmpeg("-i", path_or_media, "-map", "0:a", "-f", "s16le", "-", data=data)
+
+
+SOUNDS = {      # container of the source, encoder's options, what a rendition then has
+    "mono": ("ts", ("-c:a", "aac", "-ac", "1"), ("aac", 1)),
+    "stereo": ("ts", ("-c:a", "aac", "-ac", "2"), ("aac", 2)),
+    "surround": ("ts", ("-c:a", "aac", "-ac", "6"), ("aac", 6)),
+    "surround in MP4": ("mp4", ("-c:a", "aac", "-ac", "6"), ("aac", 6)),
+    "22 kHz": ("ts", ("-c:a", "aac", "-ar", "22050"), ("aac", 1)),
+    "MP3": ("ts", ("-c:a", "libmp3lame", "-ac", "2"), ("mp3", 2)),
+    "AC-3": ("ts", ("-c:a", "ac3", "-ac", "6"), ("ac3", 6)),
+    "Opus": ("mkv", ("-c:a", "libopus", "-ac", "2"), ("opus", 2)),
+}
+
+
+@pytest.mark.parametrize("container", ["ts", "mp4"])
+@pytest.mark.parametrize("name", SOUNDS)
+def test_sound_is_copied_whatever_it_is(session, tmp_path, name, container):
+    suffix, audio, made = SOUNDS[name]
+    path = tmp_path / f"source.{suffix}"
+    source = media(path, *pattern(size="320x180", seconds="1"), *TONE, "-c:v", "libx264", "-bf",
+                   "0", *audio)
+    rendition, = good(session.transcode(source, [profile(426, 240, 600_000, 30,
+                                                         container=container)]))
+    found = sound_of(rendition.media)
+    assert (found["codec_name"], found["channels"]) == made
+    got, want = samples("-", rendition.media), samples(str(path))
+    assert abs(len(got) - len(want)) <= 2048 * 2 * made[1], "at most a frame less at the start"
+
+
+def test_sound_may_change_between_segments(session, tmp_path):
+    for i, name in enumerate(("mono", "surround", None, "stereo", "MP3", "mono")):
+        audio = (*TONE, *SOUNDS[name][1]) if name else ()
+        video = ("-c:v", "libx264", "-bf", "0", "-t", "0.5")
+        source = media(tmp_path / f"{i}.ts", *pattern(size="320x180", seconds="1"), *audio, *video)
+        rendition, = good(session.transcode(source, [P240]))
+        found = sound_of(rendition.media)
+        assert (found and (found["codec_name"], found["channels"])) == (name and SOUNDS[name][2])
+
+
+def test_sound_that_ends_early_or_starts_late(session, tmp_path):
+    source = media(tmp_path / "late.ts", *pattern(size="320x180", seconds="1"), "-itsoffset", "0.7",
+                   "-f", "lavfi", "-i", "sine=duration=0.2", "-c:v", "libx264", "-bf", "0", "-c:a",
+                   "aac")
+    rendition, = good(session.transcode(source, [P240]))
+    assert rendition.frames == 30
+    before, after = ([(p.get("pts"), p["size"]) for p in packets(m, "a")]
+                     for m in (source, rendition.media))
+    assert before == after and len(before) > 5
