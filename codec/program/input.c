@@ -295,8 +295,21 @@ static bool audio_is_packetized(const struct packets *audio, AVCodecParameters *
     return true;
 }
 
+static enum turn turn_of(const AVStream *video)
+{
+    size_t n = 0;
+    const uint8_t *matrix = av_stream_get_side_data(video, AV_PKT_DATA_DISPLAYMATRIX, &n);
+    int32_t values[9];
+
+    if (!matrix || n < sizeof(values))
+        return TURN_NONE;
+    memcpy(values, matrix, sizeof(values));
+    return turn_of_matrix(values);
+}
+
 static enum rc keep_formats(struct input *in, const struct source *s, struct err *err)
 {
+    in->turn = turn_of(s->video);
     in->video_format = avcodec_parameters_alloc();
     if (!in->video_format || avcodec_parameters_copy(in->video_format, s->video->codecpar) < 0)
         return av_err(err, RC_LIMIT, AVERROR(ENOMEM), "reading the segment");

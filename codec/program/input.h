@@ -1,7 +1,7 @@
 /* codec/program/input.h: one segment taken apart into packets.
  *
- * Reads MPEG-TS, MP4, Matroska (WebM) or FLV from memory, picks one video and one audio track and keeps
- * their packets in the order of the file. Times are 1/90000 s, unwrapped, else as in the
+ * Reads MPEG-TS, MP4, Matroska (WebM) or FLV from memory, picks one video and one audio track and
+ * keeps their packets in the order of the file. Times are 1/90000 s, unwrapped, else as in the
  * file.
  *
  * Ownership: _open/_close; packets belong to the input.   Source: video.md 12.1.
@@ -14,6 +14,7 @@
 #include "base/err.h"
 #include "base/slice.h"
 #include "codec/program/cadence.h"
+#include "codec/program/turn.h"
 
 struct packets {
     AVPacket **at;
@@ -24,6 +25,7 @@ struct input {
     struct packets video, audio;
     AVCodecParameters *video_format; /* the decoder's start; extradata where the file has it */
     AVCodecParameters *audio_format; /* NULL: no audio */
+    enum turn turn;                  /* what makes the pictures upright */
 };
 
 /* whole_frames_of_audio: each audio packet must be one frame (MP4 output).

@@ -8,6 +8,7 @@
 #include "codec/program/muxer.h"
 #include "codec/program/scaler.h"
 #include "codec/program/size.h"
+#include "codec/program/turn.h"
 
 enum { MAX_REPEATS = 25 }; /* encoded frames for each decoded one; video.md 12.1 */
 
@@ -15,6 +16,7 @@ struct rendition {
     struct profile profile;
     struct rate asked;
     struct scaler *scaler;
+    struct turner turner;
     AVPacket *packet;
 
     /* across segments */
@@ -52,6 +54,7 @@ void rendition_free(struct rendition *r)
     muxer_free(r->muxer);
     encoder_free(r->encoder);
     scaler_free(r->scaler);
+    turner_cleanup(&r->turner);
     av_packet_free(&r->packet);
     av_frame_free(&r->held);
     free(r);
@@ -64,16 +67,22 @@ const struct profile *rendition_profile(const struct rendition *r)
 
 /* ---- a segment's start ---- */
 
-/* Pixels are mostly square. Where the source's are not, ours make the same picture. */
-static AVRational pixel_aspect(const AVFrame *f, struct size to)
+static struct size turned(struct size s, enum turn t)
 {
+    return turn_is_sideways(t) ? (struct size){s.height, s.width} : s;
+}
+
+/* Pixels are mostly square. Where the source's are not, ours make the same picture. */
+static AVRational pixel_aspect(const AVFrame *f, struct size made, enum turn t)
+{
+    struct size to = turned(made, t);
     AVRational sar = f->sample_aspect_ratio;
 
     if (sar.num <= 0 || sar.den <= 0 || sar.num == sar.den)
         return (AVRational){0, 1};
     av_reduce(&sar.num, &sar.den, (int64_t)sar.num * to.height * f->width,
               (int64_t)sar.den * to.width * f->height, 1 << 16);
-    return sar;
+    return turn_is_sideways(t) ? av_inv_q(sar) : sar;
 }
 
 static enum rc open_encoder(struct rendition *r, const AVFrame *first, struct err *err)
@@ -94,11 +103,11 @@ static enum rc prepare_encoder(struct rendition *r, const AVFrame *first, struct
 {
     struct size source = {first->width, first->height}, size;
     struct size asked = {r->profile.width, r->profile.height};
-    enum rc rc = size_fit(source, asked, &size, err);
+    enum rc rc = size_fit(turned(source, r->input->turn), asked, &size, err);
 
     if (rc != RC_OK)
         return rc;
-    AVRational aspect = pixel_aspect(first, size);
+    AVRational aspect = pixel_aspect(first, size, r->input->turn);
     if (r->encoder && size.width == r->size.width && size.height == r->size.height &&
         !av_cmp_q(aspect, r->pixel_aspect)) {
         encoder_start_segment(r->encoder);
@@ -154,6 +163,14 @@ static enum rc write_audio_until(struct rendition *r, int64_t time, struct err *
     return RC_OK;
 }
 
+/* In the rendition's size and upright; NULL with *err. */
+static AVFrame *shape(struct rendition *r, AVFrame *frame, struct err *err)
+{
+    AVFrame *scaled = scaler_run(r->scaler, frame, turned(r->size, r->input->turn), err);
+
+    return scaled ? turner_run(&r->turner, scaled, r->input->turn, err) : NULL;
+}
+
 static enum rc encode(struct rendition *r, AVFrame *scaled, int64_t time, struct err *err)
 {
     enum rc rc = encoder_encode(r->encoder, scaled, time, r->packet, err);
@@ -175,7 +192,7 @@ static enum rc show_held(struct rendition *r, int64_t until, struct err *err)
     if ((uint64_t)(r->frames + until - r->held_tick) > (uint64_t)MAX_REPEATS * r->cadence->frames)
         return err_set(err, RC_UNSUPPORTED, "Encoded frames runaway: more than %d for each of %zu",
                        (int)MAX_REPEATS, r->cadence->frames);
-    AVFrame *scaled = scaler_run(r->scaler, r->held, r->size, err);
+    AVFrame *scaled = shape(r, r->held, err);
     enum rc rc = scaled ? RC_OK : err->code;
     while (rc == RC_OK && r->held_tick < until)
         rc = encode(r, scaled, grid_time_of(r->cadence, r->asked, r->held_tick++), err);
@@ -199,7 +216,7 @@ enum rc rendition_frame(struct rendition *r, AVFrame *frame, int64_t time, struc
 {
     if (!r->one_to_one)
         return hold(r, frame, time, err);
-    AVFrame *scaled = scaler_run(r->scaler, frame, r->size, err);
+    AVFrame *scaled = shape(r, frame, err);
     if (!scaled)
         return err->code;
     return encode(r, scaled, time, err);

@@ -152,6 +152,45 @@ def test_deep_hevc_becomes_yuv420p(session, tmp_path, pixels):
     assert streams(rendition.media)[0]["pix_fmt"] == "yuv420p"
 
 
+def quadrants(media, width, height):
+    """The quarters of the first picture as ffmpeg shows it, by their grey: A is the darkest."""
+    raw = ffmpeg("-i", "-", "-frames:v", "1", "-pix_fmt", "gray", "-f", "rawvideo", "-",
+                 data=media)
+    assert len(raw) == width * height
+    at = [raw[y * width + x] for y in (height // 4, 3 * height // 4)
+          for x in (width // 4, 3 * width // 4)]
+    return "".join("ABCD"[round((v - 40) / 50)] for v in at)
+
+
+@pytest.mark.parametrize("source_pixels", ["1", "2"])
+@pytest.mark.parametrize("turn", [0, 90, 180, 270])
+def test_pictures_stand_upright(session, tmp_path, turn, source_pixels):
+    """As telephones write them: lying, with a matrix that says how to hold them."""
+    shades = "+".join(f"{40 + 50 * i}*{x}(X,W/2)*{y}(Y,H/2)" for i, (x, y) in enumerate(
+        (("lt", "lt"), ("gte", "lt"), ("lt", "gte"), ("gte", "gte"))))
+    ffmpeg("-f", "lavfi", "-i", "color=size=640x360:rate=30:duration=0.5", "-vf",
+           f"format=gray,geq=lum='{shades}',format=yuv420p,setsar={source_pixels}", "-c:v",
+           "libx264", str(tmp_path / "lying.mp4"))
+    source = media(tmp_path / "turned.mp4", "-i", str(tmp_path / "lying.mp4"), "-c", "copy",
+                   "-metadata:s:v:0", f"rotate={turn}")
+    sideways = turn in (90, 270)
+    shown_by_ffmpeg = quadrants(source, *((360, 640) if sideways else (640, 360)))
+    assert turn == 0 or shown_by_ffmpeg != "ABCD"
+    for container in ("ts", "mp4"):
+        own, grid = good(session.transcode(source, [
+            profile(320, 180, 600_000, 0, container=container),
+            profile(320, 180, 600_000, 20, container=container)]), 2)
+        for rendition in (own, grid):
+            size = (180, 320) if sideways else (320, 180)
+            found = streams(rendition.media)[0]
+            assert (found["width"], found["height"]) == size == (rendition.width, rendition.height)
+            assert quadrants(rendition.media, *size) == shown_by_ffmpeg
+            assert not found.get("side_data_list"), "nobody turns it again"
+            wide = "1:2" if sideways else "2:1"
+            aspect = found.get("sample_aspect_ratio", "1:1")
+            assert aspect == ("1:1" if source_pixels == "1" else wide)
+
+
 # ---- sound ----
 
 def sound_of(rendition):
