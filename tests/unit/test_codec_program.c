@@ -8,6 +8,7 @@
 #include "codec/program/cadence.h"
 #include "codec/program/nal.h"
 #include "codec/program/size.h"
+#include "codec/program/turn.h"
 
 /* Expected values: FFmpeg 5.1's scale filter with the expression of video.md 12.2. */
 static void a_rendition_keeps_the_sources_shape(void **state)
@@ -45,6 +46,36 @@ static void a_shape_no_codec_takes_is_refused(void **state)
                      RC_UNSUPPORTED);
     assert_int_equal(size_fit((struct size){0, 16}, (struct size){640, 360}, &made, NULL),
                      RC_BAD_INPUT);
+}
+
+/* A stranger writes the matrix: whatever it holds, the answer is one of the four. */
+static void any_matrix_gives_a_turn(void **state)
+{
+    enum { ONE = 65536 };
+    static const struct {
+        int32_t a, b, c, d; /* of a b u, c d v, x y w */
+        enum turn turn;
+    } cases[] = {
+        {ONE, 0, 0, ONE, TURN_NONE},
+        {0, ONE, -ONE, 0, TURN_RIGHT},
+        {-ONE, 0, 0, -ONE, TURN_AROUND},
+        {0, -ONE, ONE, 0, TURN_LEFT},
+        {ONE / 10, ONE, -ONE, ONE / 10, TURN_RIGHT}, /* almost */
+        {2 * ONE, 0, 0, ONE, TURN_NONE},             /* stretched */
+        {-ONE, 0, 0, ONE, TURN_NONE},                /* mirrored */
+        {0, 0, 0, 0, TURN_NONE},
+        {1, 0, 0, 1, TURN_NONE},
+        {INT32_MIN, 0, 0, INT32_MIN, TURN_AROUND},
+        {INT32_MIN, INT32_MIN, INT32_MIN, INT32_MIN, TURN_NONE},
+        {INT32_MAX, INT32_MIN, INT32_MAX, INT32_MAX, TURN_LEFT},
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        const int32_t matrix[9] = {
+            [0] = cases[i].a, [1] = cases[i].b, [3] = cases[i].c, [4] = cases[i].d};
+        if (turn_of_matrix(matrix) != cases[i].turn)
+            fail_msg("case %zu: %d", i, (int)turn_of_matrix(matrix));
+    }
 }
 
 enum { MAX_TIMES = 600 };
@@ -166,6 +197,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_rendition_keeps_the_sources_shape),
         cmocka_unit_test(a_shape_no_codec_takes_is_refused),
+        cmocka_unit_test(any_matrix_gives_a_turn),
         cmocka_unit_test(the_same_rate_passes_one_to_one),
         cmocka_unit_test(an_uneven_source_is_laid_on_the_grid),
         cmocka_unit_test(times_out_of_order_are_measured_in_order),
