@@ -91,6 +91,7 @@ static enum rc open_encoder(struct rendition *r, const AVFrame *first, struct er
     struct encoder_conf conf = {&r->profile, r->size, r->asked, &looks};
 
     looks.sample_aspect_ratio = r->pixel_aspect;
+    looks.colorspace = scaler_colorspace(first);
     if (conf.rate.num == 0)
         conf.rate = cadence_rate(r->cadence);
     encoder_free(r->encoder);

@@ -112,10 +112,15 @@ static enum rc prepare(struct scaler *s, const struct shape *k, struct err *err)
     return rc == RC_OK ? make_frame(s, k, err) : rc;
 }
 
+enum AVColorSpace scaler_colorspace(const AVFrame *in)
+{
+    return in->colorspace == AVCOL_SPC_RGB ? AVCOL_SPC_BT709 : in->colorspace;
+}
+
 AVFrame *scaler_run(struct scaler *s, AVFrame *in, struct size to, struct err *err)
 {
-    struct shape k = {in->width, in->height,        in->format,    to.width,
-                      to.height, is_full_range(in), in->colorspace};
+    struct shape k = {in->width, in->height,        in->format,           to.width,
+                      to.height, is_full_range(in), scaler_colorspace(in)};
 
     if (in->format == AV_PIX_FMT_YUV420P && !k.full_range && in->width == to.width &&
         in->height == to.height)

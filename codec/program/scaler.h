@@ -17,4 +17,7 @@ void scaler_free(struct scaler *s);
  * call; the caller may overwrite its pts and pict_type. NULL with *err. */
 AVFrame *scaler_run(struct scaler *s, AVFrame *in, struct size to, struct err *err);
 
+/* Of the pictures made from `in`: its own, only RGB becomes YUV, by BT.709. */
+enum AVColorSpace scaler_colorspace(const AVFrame *in);
+
 #endif

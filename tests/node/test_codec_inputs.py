@@ -152,6 +152,26 @@ def test_deep_hevc_becomes_yuv420p(session, tmp_path, pixels):
     assert streams(rendition.media)[0]["pix_fmt"] == "yuv420p"
 
 
+RGB = {
+    "vp9.webm": ("-c:v", "libvpx-vp9", "-deadline", "realtime", "-cpu-used", "8", "-pix_fmt",
+                 "gbrp"),
+    "h264.mp4": ("-c:v", "libx264rgb"),
+    "hevc.ts": ("-c:v", "libx265", "-x265-params", "log-level=none", "-pix_fmt", "gbrp"),
+}
+
+
+@pytest.mark.parametrize("name", RGB)
+def test_rgb_becomes_yuv_of_the_same_colour(session, tmp_path, name):
+    source = media(tmp_path / name, "-f", "lavfi", "-i",
+                   "color=c=0xC02060:size=320x180:rate=30:duration=0.2", *RGB[name])
+    rendition, = good(session.transcode(source, [P240]))
+    found = streams(rendition.media)[0]
+    assert (found["pix_fmt"], found["color_space"]) == ("yuv420p", "bt709")
+    raw = ffmpeg("-i", "-", "-vf", "scale=in_color_matrix=bt709", "-frames:v", "1", "-pix_fmt",
+                 "rgb24", "-f", "rawvideo", "-", data=rendition.media)
+    assert all(abs(a - b) <= 4 for a, b in zip(raw[30000:30003], (0xc0, 0x20, 0x60)))
+
+
 def quadrants(media, width, height):
     """The quarters of the first picture as ffmpeg shows it, by their grey: A is the darkest."""
     raw = ffmpeg("-i", "-", "-frames:v", "1", "-pix_fmt", "gray", "-f", "rawvideo", "-",
