@@ -49,7 +49,9 @@ struct web_call {
     struct web *web;
     CURL *easy; /* NULL: waits for the library, or has failed */
     struct curl_slist *headers;
-    struct buf body_out, body_in;
+    struct blob *body_out;
+    struct buf body_in;
+    bool stay;
     char *method, *url;
     char **header_lines; /* NULL ends */
     int timeout_ms;
@@ -104,7 +106,7 @@ static void call_free(struct web_call *c)
     free(c->method);
     free(c->url);
     buf_cleanup(&c->body_in);
-    buf_cleanup(&c->body_out);
+    blob_unref(&c->body_out);
     free(c);
 }
 
@@ -343,11 +345,11 @@ static bool set_request(struct web_call *c)
     ok = ok && curl.easy_setopt(e, CURLOPT_HTTPHEADER, c->headers) == CURLE_OK;
     if (!strcmp(c->method, "HEAD")) {
         ok = ok && curl.easy_setopt(e, CURLOPT_NOBODY, 1L) == CURLE_OK;
-    } else if (c->body_out.n || strcmp(c->method, "GET") != 0) {
-        ok = ok && curl.easy_setopt(e, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)c->body_out.n) ==
+    } else if (c->body_out->n || strcmp(c->method, "GET") != 0) {
+        ok = ok && curl.easy_setopt(e, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)c->body_out->n) ==
                        CURLE_OK;
         ok = ok && curl.easy_setopt(e, CURLOPT_POSTFIELDS,
-                                    c->body_out.n ? (char *)c->body_out.p : "") == CURLE_OK;
+                                    c->body_out->n ? (char *)c->body_out->p : "") == CURLE_OK;
         ok = ok && curl.easy_setopt(e, CURLOPT_CUSTOMREQUEST, c->method) == CURLE_OK;
     }
     return ok;
@@ -359,7 +361,7 @@ static bool set_limits(struct web_call *c)
 
     return curl.easy_setopt(e, CURLOPT_PROTOCOLS_STR, "http,https") == CURLE_OK &&
            curl.easy_setopt(e, CURLOPT_REDIR_PROTOCOLS_STR, "http,https") == CURLE_OK &&
-           curl.easy_setopt(e, CURLOPT_FOLLOWLOCATION, 1L) == CURLE_OK &&
+           curl.easy_setopt(e, CURLOPT_FOLLOWLOCATION, c->stay ? 0L : 1L) == CURLE_OK &&
            curl.easy_setopt(e, CURLOPT_MAXREDIRS, (long)MAX_REDIRECTS) == CURLE_OK &&
            curl.easy_setopt(e, CURLOPT_TIMEOUT_MS, (long)c->timeout_ms) == CURLE_OK &&
            curl.easy_setopt(e, CURLOPT_NOSIGNAL, 1L) == CURLE_OK &&
@@ -517,8 +519,8 @@ struct web_call *web_start(struct web *w, const struct web_conf *conf)
     c->timeout_ms = conf->timeout_ms > 0 ? conf->timeout_ms : DEFAULT_TIMEOUT_MS;
     c->on_done = conf->on_done;
     c->arg = conf->arg;
-    buf_init(&c->body_out, conf->body.n);
-    buf_add_slice(&c->body_out, conf->body);
+    c->body_out = conf->blob ? blob_ref(conf->blob) : blob_copy(conf->body);
+    c->stay = conf->stay;
     buf_init(&c->body_in, conf->max_body);
     list_push(&w->calls, &c->node);
     if (curl_is_loaded)

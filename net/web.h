@@ -21,6 +21,8 @@ struct web_conf {
     const char *url;
     const char *const *headers; /* "Name: value", NULL ends */
     struct slice body;          /* copied */
+    struct blob *blob;          /* instead of body: large ones, referenced */
+    bool stay;                  /* follow no redirect: its status is the answer */
     int timeout_ms;
     size_t max_body;
     /* Once. err NULL: an answer came (any status). body is the callee's to ref. */

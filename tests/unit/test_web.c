@@ -229,6 +229,30 @@ static void test_refused_answers(void **state)
     }
 }
 
+static void redirect_with_body(struct peer_conn *c)
+{
+    if (peer_heard(c, "\r\n\r\nblob bytes"))
+        redirect_for_ever(c);
+}
+
+static void test_stays_and_sends_a_blob(void **state)
+{
+    struct world *w = *state;
+    struct blob *blob = blob_copy(SLICE_LIT("blob bytes"));
+    struct web_conf conf;
+
+    w->peer.on_input = redirect_with_body;
+    peer_open(&w->peer, w->loop);
+    conf = conf_of(w, w->peer.url);
+    conf.method = "PUT";
+    conf.blob = blob;
+    conf.stay = true;
+    call(w, &conf);
+    assert_int_equal(w->status, 302);
+    assert_true(peer_heard(w->peer.conns[0], "PUT / HTTP/1.1\r\n"));
+    blob_unref(&blob);
+}
+
 static void test_refused_addresses(void **state)
 {
     static const struct {
@@ -375,6 +399,7 @@ int main(void)
         CASE(test_get),
         CASE(test_methods),
         CASE(test_refused_answers),
+        CASE(test_stays_and_sends_a_blob),
         CASE(test_refused_addresses),
         CASE(test_certificate_is_checked),
         CASE(test_acts_in_on_done),
