@@ -462,6 +462,11 @@ void objects_free(struct objects *o)
     free(o);
 }
 
+const char *objects_where(const struct objects *o)
+{
+    return o->where;
+}
+
 static enum rc may_wait(const struct objects *o, const struct object_put *put, struct err *err)
 {
     if (!object_name_is_fine(slice_str(put->name)))

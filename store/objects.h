@@ -33,6 +33,9 @@ struct objects *objects_new(const struct objects_conf *conf);
 /* What is open is told RC_CANCELLED from within. */
 void objects_free(struct objects *o);
 
+/* Where names begin, without secrets: "https://HOST/BUCKET/PREFIX". Owned by o. */
+const char *objects_where(const struct objects *o);
+
 struct object_put {
     const char *name;     /* "id/node/source/17.ts", see object_name_is_fine() */
     struct blob *body;    /* referenced */
