@@ -7,7 +7,7 @@
 #include "base/clock.h"
 #include "base/text.h"
 #include "gateway/live.h"
-#include "gateway/push_config.h"
+#include "gateway/stream_config.h"
 #include "media/ts/ts_demux.h"
 #include "wire/multipart.h"
 #include "wire/profiles.h"
@@ -25,7 +25,7 @@ struct push {
     enum container container;
     int64_t duration_ms, from_ms, to_ms;
     bool wants_multipart, skip_transcode;
-    struct push_config config;
+    struct stream_config config;
     struct buf body;
     size_t held; /* of g->pushed_bytes: the body, until the answer is out */
     struct keccak hash;
@@ -431,7 +431,7 @@ static bool read_head(struct push *p, const struct http_request *r)
         snprintf(text, sizeof(text), "http push request wrong method=" SLICE_FMT,
                  SLICE_ARG(slice_sub(r->method, 0, 32)));
         answer_text(p, 405, text);
-    } else if (push_config_read(http_header_get(&r->headers, "livepeer-transcode-configuration"),
+    } else if (stream_config_read(http_header_get(&r->headers, "livepeer-transcode-configuration"),
                                 &p->config, &err) != RC_OK) {
         snprintf(text, sizeof(text), "failed to parse transcode config header: \"%s\"", err.text);
         answer_text(p, 400, text);

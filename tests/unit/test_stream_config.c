@@ -6,7 +6,7 @@
 #include <cmocka.h>
 
 #include "base/buf.h"
-#include "gateway/push_config.h"
+#include "gateway/stream_config.h"
 
 #define SMALL                                                                                      \
     "{\"name\":\"s\",\"width\":160,\"height\":90,\"bitrate\":100000,\"fps\":15,\"fpsDen\":1}"
@@ -37,10 +37,10 @@ static void what_it_chooses(void **state)
 
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
-        struct push_config got;
+        struct stream_config got;
         struct err err = {0};
 
-        assert_int_equal(push_config_read(slice_str(rows[i].header), &got, &err), RC_OK);
+        assert_int_equal(stream_config_read(slice_str(rows[i].header), &got, &err), RC_OK);
         assert_string_equal(got.manifest_id, rows[i].manifest_id);
         assert_int_equal(got.has_profiles, rows[i].has_profiles);
         assert_int_equal(got.n_profiles, rows[i].n);
@@ -66,17 +66,17 @@ static void refusals(void **state)
 
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
-        struct push_config got;
+        struct stream_config got;
         struct err err = {0};
 
-        assert_int_not_equal(push_config_read(slice_str(rows[i]), &got, &err), RC_OK);
+        assert_int_not_equal(stream_config_read(slice_str(rows[i]), &got, &err), RC_OK);
         assert_int_not_equal(err.text[0], 0);
     }
 }
 
 static void too_many(void **state)
 {
-    struct push_config got;
+    struct stream_config got;
     struct err err = {0};
     struct buf text;
 
@@ -86,7 +86,7 @@ static void too_many(void **state)
     for (int i = 0; i <= MAX_PROFILES; i++)
         buf_printf(&text, "%s\"P144p30fps16x9\"", i ? "," : "");
     buf_str(&text, "]}");
-    assert_int_equal(push_config_read(buf_slice(&text), &got, &err), RC_LIMIT);
+    assert_int_equal(stream_config_read(buf_slice(&text), &got, &err), RC_LIMIT);
     buf_cleanup(&text);
 }
 

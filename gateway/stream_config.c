@@ -1,4 +1,4 @@
-#include "gateway/push_config.h"
+#include "gateway/stream_config.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -7,7 +7,7 @@
 #include "base/json.h"
 #include "wire/profiles.h"
 
-static enum rc add_presets(json_t *presets, struct push_config *out, struct err *err)
+static enum rc add_presets(json_t *presets, struct stream_config *out, struct err *err)
 {
     size_t i;
     json_t *name;
@@ -28,7 +28,7 @@ static enum rc add_presets(json_t *presets, struct push_config *out, struct err 
     return RC_OK;
 }
 
-static enum rc add_profiles(json_t *list, struct push_config *out, struct err *err)
+static enum rc add_profiles(json_t *list, struct stream_config *out, struct err *err)
 {
     struct profile more[MAX_PROFILES];
     size_t n = 0;
@@ -48,7 +48,7 @@ static enum rc add_profiles(json_t *list, struct push_config *out, struct err *e
     return RC_OK;
 }
 
-static enum rc read_manifest_id(json_t *root, struct push_config *out, struct err *err)
+static enum rc read_manifest_id(json_t *root, struct stream_config *out, struct err *err)
 {
     char *id = NULL;
     const struct json_field field = {"manifestID", JSON_OPTIONAL, json_text, &id, 1024};
@@ -64,7 +64,7 @@ static enum rc read_manifest_id(json_t *root, struct push_config *out, struct er
     return rc;
 }
 
-enum rc push_config_read(struct slice header, struct push_config *out, struct err *err)
+enum rc stream_config_read(struct slice header, struct stream_config *out, struct err *err)
 {
     json_t *root;
     enum rc rc;
