@@ -263,10 +263,13 @@ enum rc profiles_from_option(const char *value, struct profile out[MAX_PROFILES]
     if (skipped)
         *skipped = NULL;
     buf_init(&text, MAX_PROFILES_FILE);
-    read_file(value, &text);
-    if (text.n) {
+    if (slice_has_prefix(slice_trim(slice_str(value)), "["))
+        buf_str(&text, value);
+    else
+        read_file(value, &text);
+    if (text.n || !buf_ok(&text)) {
         rc = from_text(&text, out, n, err);
-        rc = rc == RC_OK ? rc : err_wrap(err, rc, "%s", value);
+        rc = rc == RC_OK ? rc : err_wrap(err, rc, "%.200s", value);
     } else {
         from_names(value, out, n, skipped);
     }
@@ -274,7 +277,7 @@ enum rc profiles_from_option(const char *value, struct profile out[MAX_PROFILES]
     if (rc == RC_OK && *n == 0)
         return err_set(err, RC_BAD_INPUT,
                        "No transcoding profiles found in \"%.200s\": names like P360p30fps16x9, or "
-                       "a JSON file, are expected",
+                       "a JSON array of profiles or a file with one, are expected",
                        value);
     return rc;
 }

@@ -12,7 +12,7 @@ enum { PROFILE_MAX_SIDE = 16384 }; /* pixels */
 /* False for an unknown name. P144p25fps16x9 exists but is not selectable, as in the reference. */
 bool profile_preset(struct slice name, struct profile *out);
 
-/* -transcodingOptions: a readable file holds a JSON array, otherwise preset names separated by
+/* -transcodingOptions: a JSON array, a readable file with one, or preset names separated by
  * commas (unknown and repeated ones are skipped and listed in *skipped, which the caller frees;
  * skipped may be NULL).
  * RC_BAD_INPUT: `No transcoding profiles found` or the JSON's fault by index and field. */

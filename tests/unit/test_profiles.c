@@ -171,6 +171,26 @@ static void option_of_names(void **state)
     assert_int_equal(profiles_from_option("/tmp", p, &n, NULL, &err), RC_BAD_INPUT);
 }
 
+static void option_as_json(void **state)
+{
+    struct profile p[MAX_PROFILES];
+    struct err err;
+    size_t n;
+
+    (void)state;
+    assert_int_equal(profiles_from_option(" [{\"width\":160,\"height\":90,\"bitrate\":1000}]", p,
+                                          &n, NULL, &err),
+                     RC_OK);
+    assert_int_equal(n, 1);
+    assert_string_equal(p[0].name, "custom_160x90_1000");
+    assert_int_equal(profiles_from_option("[{\"width\":-1}]", p, &n, NULL, &err), RC_BAD_INPUT);
+    assert_string_equal(err.text,
+                        "[{\"width\":-1}]: profile 0: field \"width\": expected no negative "
+                        "number, got -1");
+    assert_int_equal(profiles_from_option("[]", p, &n, NULL, &err), RC_BAD_INPUT);
+    assert_memory_equal(err.text, "No transcoding profiles found", 29);
+}
+
 static enum rc option_file(const char *text, size_t *n, struct err *err)
 {
     char path[] = "/tmp/leat-profiles-XXXXXX";
@@ -219,6 +239,7 @@ int main(void)
         cmocka_unit_test(json_faults_are_named),
         cmocka_unit_test(no_more_than_the_networks_renditions),
         cmocka_unit_test(option_of_names),
+        cmocka_unit_test(option_as_json),
         cmocka_unit_test(option_of_a_file),
         cmocka_unit_test(containers),
     };
