@@ -242,6 +242,7 @@ static void credentials(struct attempt *a, struct buf *out)
 static struct http_call *post(struct attempt *a, const char *url, struct slice header)
 {
     int32_t duration_ms = segment_duration_ms(a->conf.segment);
+    int times = MAX(1, a->conf.timeout_multiplier);
     const struct http_header headers[] = {
         {SLICE_LIT("livepeer-segment"), header},
         {SLICE_LIT("livepeer-payment"), SLICE_LIT("")}, /* off-chain: present and empty */
@@ -253,8 +254,8 @@ static struct http_call *post(struct attempt *a, const char *url, struct slice h
                                   .n_headers = ARRAY_LEN(headers),
                                   .body = a->conf.segment->media,
                                   .connect_timeout_ms = SEGMENT_CONNECT_MS,
-                                  .header_timeout_ms = MAX(2000, duration_ms / 2),
-                                  .timeout_ms = MAX(8000, 4 * duration_ms),
+                                  .header_timeout_ms = MAX(2000, duration_ms / 2) * times,
+                                  .timeout_ms = MAX(8000, 4 * duration_ms) * times,
                                   .max_body = MAX_RESULT_BYTES,
                                   .collect = true,
                                   .on_headers = on_posted_headers,

@@ -48,6 +48,7 @@ struct attempt_conf {
     const struct profile *profiles; /* borrowed, outlives the attempt */
     size_t n_profiles;
     const struct caps *need;
+    int timeout_multiplier;  /* of the waits for the answer; 0: 1 */
     struct session *session; /* in flight: outlives the attempt */
     void (*on_done)(struct attempt *a, struct attempt_result *r, void *arg);
     void *arg;

@@ -156,15 +156,15 @@ void gateway_stop(struct gateway *g)
         rtmp_server_close(g->rtmp);
     while (map_next(g->lives, &at, NULL, &l))
         live_free(l);
+    candidates_free(g->candidates);
+    if (g->web)
+        web_free(g->web); /* ends what waits for a webhook, while its connections still exist */
     if (g->http)
         http_server_close(g->http);
     playback_free(g->playback);
-    candidates_free(g->candidates);
     store_close(g->store);
     if (g->client)
         http_client_free(g->client);
-    if (g->web)
-        web_free(g->web);
     timer_free(g->drain);
     map_free(g->lives);
     free(g);

@@ -21,6 +21,7 @@ struct gateway_conf {
     bool http_ingest;
     const char *const *orch_uris; /* complete URIs, NULL ends; may be empty */
     const char *orch_webhook_url; /* NULL: none; wins over orch_uris */
+    const char *auth_webhook_url; /* asked about each new stream; NULL: all may begin */
     const char *min_version;      /* -orchMinLivepeerVersion, "" */
     const char *const *blocklist; /* -orchBlocklist, lowercase without 0x, NULL ends */
     int discovery_timeout_ms;     /* 500 */

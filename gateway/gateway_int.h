@@ -31,6 +31,7 @@ struct gateway {
     bool let_go; /* orchestrators were told; a moment for the calls to leave */
     void (*on_drained)(void *arg);
     void *drained_arg;
+    size_t n_asked;           /* streams the auth webhook is asked about */
     size_t pushed_bytes;      /* held by pushes until their answer is out */
     struct log_limit refused; /* publishers for whom there was no room */
     struct map *lives;        /* name -> struct live, ENDED ones included until forgotten */

@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "base/text.h"
+#include "gateway/auth.h"
 #include "gateway/live.h"
 #include "gateway/stream_config.h"
 #include "media/ts/ts_demux.h"
@@ -20,12 +21,14 @@ struct push {
     struct gateway *g;
     struct http_exchange *x; /* NULL once the client has gone */
     char url[256];           /* for messages */
-    struct stream_name name;
+    struct stream_name name; /* of the URL */
     uint64_t seq;
     enum container container;
     int64_t duration_ms, from_ms, to_ms;
     bool wants_multipart, skip_transcode;
-    struct stream_config config;
+    struct stream_config config; /* the header's, and where that is silent the webhook's */
+    bool named_by_header;        /* its manifestID came with the request */
+    struct auth *auth;           /* the webhook is asked */
     struct buf body;
     size_t held; /* of g->pushed_bytes: the body, until the answer is out */
     struct keccak hash;
@@ -56,6 +59,7 @@ static void push_free(struct push *p)
 {
     if (p->x || p->in_job)
         return; /* somebody will still call us */
+    auth_cancel(p->auth);
     if (p->waiting)
         live_stop_waiting(p->live, &p->waiter);
     segment_unref(&p->segment);
@@ -80,7 +84,7 @@ static void answer_error(struct push *p, int status, const char *why)
 
     snprintf(text, sizeof(text),
              "http push error processing segment url=%s manifestID=%s err=\"%s\"", p->url,
-             p->name.name, why);
+             p->live ? p->live->name : p->name.name, why);
     answer_text(p, status, text);
 }
 
@@ -267,9 +271,11 @@ static void on_ready(struct live *l, void *arg)
 
     p->waiting = false;
     if (!l) {
+        p->live = NULL;
         answer_error(p, 500, "the gateway stops");
     } else {
         note_change(l, p->segment);
+        p->segment->reinit |= p->config.reinit;
         p->in_job = l->routing && !pushed.skip_transcode;
         live_push(l, &pushed);
         if (!p->in_job)
@@ -278,30 +284,98 @@ static void on_ready(struct live *l, void *arg)
     push_free(p);
 }
 
+/* --- the stream --- */
+
+static void answer_no_stream(struct push *p, int status, const char *why)
+{
+    char text[ERR_TEXT_MAX + 320];
+
+    snprintf(text, sizeof(text), "Could not create stream ID: url=%s: %s", p->url, why);
+    answer_text(p, status, text);
+}
+
+/* Another URL comes under the name of a stream that is pushed: the new one has it, as encoders
+ * begin anew under a URL of their own. But where a webhook guards names, a header alone takes no
+ * running stream from another. */
+static bool make_way(struct push *p, struct live *l)
+{
+    if (l->ingest != INGEST_PUSH)
+        answer_no_stream(p, 500, "the name is in use by an RTMP publisher");
+    else if (p->g->conf.auth_webhook_url && p->named_by_header)
+        answer_no_stream(p, 500, "the manifestID of the header is in use by another URL's stream");
+    else if (l->state == LIVE_OPENING)
+        answer_no_stream(p, 500, "another URL's stream of this name is just beginning; push again");
+    else
+        live_event(l, LIVE_GOODBYE);
+    return l->state == LIVE_ENDED;
+}
+
 /* The stream this push belongs to; NULL: answered. */
 static struct live *find_or_make(struct push *p)
 {
-    struct gateway *g = p->g;
-    struct live *l = live_find(g, p->name.name);
-    char text[ERR_TEXT_MAX + 320];
+    struct stream_name name = p->name;
+    const struct live_conf conf = {.name = &name,
+                                   .pushed_as = p->name.name,
+                                   .ingest = INGEST_PUSH,
+                                   .container = p->container,
+                                   .config = &p->config};
+    struct live *l = live_find_pushed(p->g, p->name.name);
     struct err why;
 
-    if (l && l->ingest != INGEST_PUSH) {
-        snprintf(text, sizeof(text),
-                 "Could not create stream ID: url=%s: the name is in use by an RTMP publisher",
-                 p->url);
-        answer_text(p, 500, text);
-        return NULL;
-    }
-    if (!l && !gateway_has_room(g, &why)) {
-        snprintf(text, sizeof(text), "Could not create stream ID: url=%s: %s", p->url, why.text);
-        answer_text(p, 500, text);
-        return NULL;
-    }
     if (l)
         return l;
-    return live_new(g, &p->name, INGEST_PUSH, p->config.has_profiles ? p->config.profiles : NULL,
-                    p->config.n_profiles, p->container);
+    if (p->config.manifest_id[0])
+        snprintf(name.name, sizeof(name.name), "%s", p->config.manifest_id);
+    l = live_find(p->g, name.name);
+    if (l && !make_way(p, l))
+        return NULL;
+    if (!gateway_has_room(p->g, &why)) {
+        answer_no_stream(p, 500, why.text);
+        return NULL;
+    }
+    return live_new(p->g, &conf);
+}
+
+static void go_on(struct push *p)
+{
+    p->live = find_or_make(p);
+    if (!p->live)
+        return;
+    p->waiter.fn = on_ready;
+    p->waiter.arg = p;
+    p->waiting = true;
+    if (p->live->state == LIVE_ON)
+        on_ready(p->live, p);
+    else
+        live_when_ready(p->live, &p->waiter);
+}
+
+static void on_auth(const struct stream_config *config, const struct err *why, void *arg)
+{
+    struct push *p = arg;
+    struct err err;
+
+    p->auth = NULL;
+    if (!config)
+        answer_no_stream(p, 403, why->text);
+    else if (stream_config_merge(&p->config, config, &err) != RC_OK)
+        answer_no_stream(p, 500, err.text);
+    else
+        go_on(p);
+}
+
+/* As the pusher wrote it, without a query (video.md 9.5). */
+static void ask_webhook(struct push *p)
+{
+    const struct http_request *r = http_request(p->x);
+    struct buf url;
+
+    buf_init(&url, 64 * 1024);
+    buf_str(&url, "http://");
+    buf_add_slice(&url, r->authority);
+    buf_add_slice(&url, r->path);
+    p->auth = auth_ask(p->g, p->name.name, buf_slice(&url), on_auth, p);
+    buf_cleanup(&url);
 }
 
 /* --- the request --- */
@@ -357,17 +431,10 @@ static void on_body_end(struct http_exchange *x, const struct err *why, void *ar
     p->segment = make_segment(p);
     if (p->container == CONTAINER_TS && !look_inside(p, p->segment))
         return;
-    p->live = find_or_make(p);
-    if (!p->live)
-        return;
-    p->waiter.fn = on_ready;
-    p->waiter.arg = p;
-    p->waiting = true;
-    if (p->live->state == LIVE_ON) {
-        on_ready(p->live, p);
-        return;
-    }
-    live_when_ready(p->live, &p->waiter);
+    if (p->g->conf.auth_webhook_url && !live_find_pushed(p->g, p->name.name))
+        ask_webhook(p);
+    else
+        go_on(p);
 }
 
 static void on_closed(struct http_exchange *x, bool complete, void *arg)
@@ -432,7 +499,7 @@ static bool read_head(struct push *p, const struct http_request *r)
                  SLICE_ARG(slice_sub(r->method, 0, 32)));
         answer_text(p, 405, text);
     } else if (stream_config_read(http_header_get(&r->headers, "livepeer-transcode-configuration"),
-                                &p->config, &err) != RC_OK) {
+                                  &p->config, &err) != RC_OK) {
         snprintf(text, sizeof(text), "failed to parse transcode config header: \"%s\"", err.text);
         answer_text(p, 400, text);
     } else if (!read_file_name(r->path, &p->seq, &p->container)) {
@@ -472,7 +539,6 @@ void intake_push(struct gateway *g, struct http_exchange *x)
     http_on_closed(x, on_closed, p);
     if (!read_head(p, r))
         return;
-    if (p->config.manifest_id[0])
-        snprintf(p->name.name, sizeof(p->name.name), "%s", p->config.manifest_id);
+    p->named_by_header = p->config.manifest_id[0];
     http_stream_body(x, PUSH_MAX_BYTES, &ev, p);
 }

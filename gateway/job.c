@@ -193,6 +193,7 @@ static void send_to(struct job *j, struct session *s)
                                 .n_profiles = j->conf.n_profiles,
                                 .need = j->conf.need,
                                 .session = s,
+                                .timeout_multiplier = j->conf.timeout_multiplier,
                                 .on_done = on_attempt_done,
                                 .arg = j};
 

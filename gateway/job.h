@@ -33,8 +33,9 @@ struct job_conf {
     size_t n_profiles;
     const struct caps *need;
     int max_attempts;
-    int deadline_ms; /* from job_new */
-    bool impatient;  /* nobody can be asked: give up now, say why */
+    int deadline_ms;        /* from job_new */
+    int timeout_multiplier; /* of each attempt's waits; 0: 1 */
+    bool impatient;         /* nobody can be asked: give up now, say why */
     /* Once, from the loop: state DONE or GIVEN_UP. The queue's. */
     void (*on_end)(struct job *j, void *arg);
     void *arg;

@@ -268,7 +268,7 @@ static int deadline_ms(const struct live *l, const struct segment *s)
     /* A pusher waits for its answer as long as the reference's attempts may take; a live
      * rendition is of no use once its source has left the window. */
     if (l->ingest == INGEST_PUSH)
-        return l->g->conf.max_attempts * MAX(8000, 4 * duration);
+        return l->g->conf.max_attempts * MAX(8000, 4 * duration) * l->timeout_multiplier;
     return MAX(8000, (HLS_WINDOW - 1) * duration);
 }
 
@@ -285,6 +285,7 @@ static void transcode(struct live *l, struct segment *s, const struct pushed *p)
                             .need = &l->need,
                             .max_attempts = l->g->conf.max_attempts,
                             .deadline_ms = deadline_ms(l, s),
+                            .timeout_multiplier = l->timeout_multiplier,
                             .impatient = l->ingest == INGEST_PUSH,
                             .on_trouble = on_trouble,
                             .trouble_arg = l};
@@ -591,6 +592,22 @@ struct live *live_find(struct gateway *g, const char *name)
     return l && l->state != LIVE_ENDED ? l : NULL;
 }
 
+struct live *live_find_pushed(struct gateway *g, const char *pushed_as)
+{
+    size_t at = 0;
+    void *value = live_find(g, pushed_as); /* most keep their name */
+
+    if (value && strcmp(((struct live *)value)->pushed_as, pushed_as) == 0)
+        return value;
+    while (map_next(g->lives, &at, NULL, &value)) {
+        struct live *l = value;
+
+        if (l->state != LIVE_ENDED && strcmp(l->pushed_as, pushed_as) == 0)
+            return l;
+    }
+    return NULL;
+}
+
 bool live_may_yield(const struct live *l)
 {
     if (l->ingest == INGEST_RTMP)
@@ -606,12 +623,15 @@ static void replace_ended(struct gateway *g, const char *name)
     live_free(old);
 }
 
-static void set_profiles(struct live *l, const struct profile *profiles, size_t n,
+static void set_profiles(struct live *l, const struct stream_config *config,
                          enum container container)
 {
-    if (!profiles) {
-        profiles = l->g->conf.profiles;
-        n = l->g->conf.n_profiles;
+    const struct profile *profiles = l->g->conf.profiles;
+    size_t n = l->g->conf.n_profiles;
+
+    if (config->has_profiles) {
+        profiles = config->profiles;
+        n = config->n_profiles;
     }
     l->container = container;
     memcpy(l->profiles, profiles, n * sizeof(*profiles));
@@ -630,16 +650,40 @@ static void set_need(struct live *l)
         snprintf(l->need.min_version, sizeof(l->need.min_version), "%s", l->g->conf.min_version);
 }
 
-struct live *live_new(struct gateway *g, const struct stream_name *name, enum ingest ingest,
-                      const struct profile *profiles, size_t n_profiles, enum container container)
+/* What was asked for and is not done is said once, on the page and in the log. */
+static void tell_left_out(struct live *l, const struct stream_config *config)
+{
+    char text[TROUBLE_TEXT_MAX];
+
+    if (config->unknown_preset[0]) {
+        snprintf(text, sizeof(text), "unknown presets are skipped: \"%s\"%s",
+                 config->unknown_preset,
+                 config->n_profiles ? "" : "; no rendition is left, the source alone plays");
+        live_trouble(l, -1, text);
+        log_peer(&l->log, "%s", text);
+    }
+    if (config->verification_freq) {
+        snprintf(text, sizeof(text),
+                 "verificationFreq %u: this version of leat does not compare "
+                 "orchestrators' pictures",
+                 config->verification_freq);
+        live_trouble(l, -1, text);
+        log_peer(&l->log, "%s", text);
+    }
+}
+
+struct live *live_new(struct gateway *g, const struct live_conf *conf)
 {
     struct live *l = xcalloc(1, sizeof(*l));
 
-    replace_ended(g, name->name);
+    replace_ended(g, conf->name->name);
     l->g = g;
-    l->ingest = ingest;
-    snprintf(l->name, sizeof(l->name), "%s", name->name);
-    snprintf(l->key, sizeof(l->key), "%s", name->key);
+    l->ingest = conf->ingest;
+    snprintf(l->name, sizeof(l->name), "%s", conf->name->name);
+    snprintf(l->key, sizeof(l->key), "%s", conf->name->key);
+    if (conf->pushed_as)
+        snprintf(l->pushed_as, sizeof(l->pushed_as), "%s", conf->pushed_as);
+    l->timeout_multiplier = MAX(1, (int)conf->config->timeout_multiplier);
     log_tag(&l->log, "stream=%s", l->name);
     l->since_ms = clock_wall_ms();
     l->last_push_seq = -1;
@@ -647,7 +691,8 @@ struct live *live_new(struct gateway *g, const struct stream_name *name, enum in
     l->queue = queue_new(g->loop, on_result, l);
     list_init(&l->viewers);
     list_init(&l->waiters);
-    set_profiles(l, profiles, n_profiles, container);
+    set_profiles(l, conf->config, conf->container);
+    tell_left_out(l, conf->config);
     set_need(l);
     start_routing(l);
     start_segmenter(l);

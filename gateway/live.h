@@ -16,6 +16,7 @@
 #include "gateway/group.h"
 #include "gateway/names.h"
 #include "gateway/queue.h"
+#include "gateway/stream_config.h"
 #include "gateway/troubles.h"
 #include "media/rtmp/rtmp_server.h"
 #include "media/timeline.h"
@@ -48,7 +49,8 @@ struct live {
     struct gateway *g;
     struct log_tag log;
     char name[STREAM_NAME_MAX + 1];
-    char key[STREAM_KEY_MAX + 1]; /* never logged; "" when none was given */
+    char key[STREAM_KEY_MAX + 1];        /* never logged; "" when none was given */
+    char pushed_as[STREAM_NAME_MAX + 1]; /* push: the name in its URLs */
     enum live_state state;
     enum ingest ingest;
     char encoder[128];
@@ -58,6 +60,7 @@ struct live {
 
     struct profile profiles[MAX_PROFILES];
     size_t n_profiles;
+    int timeout_multiplier; /* at least 1 */
     struct caps need;
 
     struct rtmp_session *publisher; /* while ON by RTMP */
@@ -97,12 +100,19 @@ struct live {
     struct log_limit refused; /* publishers who wanted its name */
 };
 
-/* A stream in state OPENING, in place of an ended one of that name. profiles: what to
- * transcode to, NULL: the gateway's. */
-struct live *live_new(struct gateway *g, const struct stream_name *name, enum ingest ingest,
-                      const struct profile *profiles, size_t n_profiles, enum container container);
+struct live_conf {
+    const struct stream_name *name;     /* and key */
+    const char *pushed_as;              /* push: the name in its URLs */
+    enum ingest ingest;                 /* how it comes in */
+    enum container container;           /* of the source, and so of renditions */
+    const struct stream_config *config; /* what header or webhook said; may say nothing */
+};
+
+/* A stream in state OPENING, in place of an ended one of that name. */
+struct live *live_new(struct gateway *g, const struct live_conf *conf);
 void live_free(struct live *l);
 struct live *live_find(struct gateway *g, const char *name); /* ENDED ones are not found */
+struct live *live_find_pushed(struct gateway *g, const char *pushed_as);
 
 void live_event(struct live *l, enum live_event ev);
 

@@ -22,7 +22,7 @@ struct gateway_role {
     struct gateway *gateway;
     struct gateway_conf conf;
     struct page *page;
-    char *rtmp_addr, *http_addr, *webhook;
+    char *rtmp_addr, *http_addr, *webhook, *auth_webhook;
     bool dashboard; /* on the media port too */
     char **orch_uris, **blocklist;
     struct profile profiles[MAX_PROFILES];
@@ -86,6 +86,7 @@ static void role_free(struct gateway_role *r)
     free(r->rtmp_addr);
     free(r->http_addr);
     free(r->webhook);
+    free(r->auth_webhook);
     free(r);
 }
 
@@ -103,14 +104,15 @@ static void fill_conf(struct gateway_role *r, struct node *n)
 {
     const struct options *o = &n->options;
     struct gateway_conf *c = &r->conf;
-    bool local = is_loopback(r->http_addr);
+    bool guarded = is_loopback(r->http_addr) || r->auth_webhook;
 
     c->rtmp_addr = r->rtmp_addr;
     c->http_addr = r->http_addr;
-    c->http_ingest = opt_given(o, OPT_httpIngest) ? opt_flag(o, OPT_httpIngest) : local;
+    c->http_ingest = opt_given(o, OPT_httpIngest) ? opt_flag(o, OPT_httpIngest) : guarded;
     c->orch_uris = (const char *const *)r->orch_uris;
     c->blocklist = (const char *const *)r->blocklist;
     c->orch_webhook_url = r->webhook;
+    c->auth_webhook_url = r->auth_webhook;
     c->min_version = opt_text(o, OPT_orchMinLivepeerVersion);
     c->discovery_timeout_ms = (int)opt_number(o, OPT_discoveryTimeout);
     c->extra_nodes = (int)opt_number(o, OPT_extraNodes);
@@ -122,9 +124,18 @@ static void fill_conf(struct gateway_role *r, struct node *n)
     c->fallback = page_handle;
 }
 
+/* Empty: none. */
+static enum rc read_webhook(const char *flag, const char *text, char **out, struct err *err)
+{
+    if (!text[0])
+        return RC_OK;
+    *out = address_read(ADDRESS_WEB, flag, text, 0, err);
+    return *out ? RC_OK : err->code;
+}
+
 static enum rc read_addresses(struct gateway_role *r, const struct options *o, struct err *err)
 {
-    const char *webhook = opt_text(o, OPT_orchWebhookUrl);
+    enum rc rc;
 
     r->rtmp_addr = address_read(ADDRESS_LISTEN, "rtmpAddr", opt_text(o, OPT_rtmpAddr), RTMP_PORT,
                                 err);
@@ -134,9 +145,12 @@ static enum rc read_addresses(struct gateway_role *r, const struct options *o, s
     if (r->http_addr)
         r->orch_uris = address_list_read(ADDRESS_ORCHESTRATOR, "orchAddr",
                                          opt_text(o, OPT_orchAddr), SERVICE_PORT, err);
-    if (r->orch_uris && webhook[0])
-        r->webhook = address_read(ADDRESS_WEB, "orchWebhookUrl", webhook, 0, err);
-    return r->orch_uris && (r->webhook || !webhook[0]) ? RC_OK : err->code;
+    if (!r->orch_uris)
+        return err->code;
+    rc = read_webhook("orchWebhookUrl", opt_text(o, OPT_orchWebhookUrl), &r->webhook, err);
+    if (rc == RC_OK)
+        rc = read_webhook("authWebhookUrl", opt_text(o, OPT_authWebhookUrl), &r->auth_webhook, err);
+    return rc;
 }
 
 static void *read_options(struct node *n, struct err *err)
