@@ -230,7 +230,7 @@ static void credentials(struct attempt *a, struct buf *out)
     d->has_token = true;
     d->token = a->conf.session->token;
     d->force_session_reinit = s->reinit;
-    d->has_clip = s->clip_to_ms > 0;
+    d->has_clip = segment_is_clip(s);
     d->clip_from_ms = (uint64_t)s->clip_from_ms;
     d->clip_to_ms = (uint64_t)s->clip_to_ms;
     memcpy(d->profiles, a->conf.profiles, a->conf.n_profiles * sizeof(d->profiles[0]));

@@ -41,6 +41,10 @@ void segment_unref(struct segment **s);
 /* Differences of 33-bit clocks, signed. */
 int64_t ticks_apart(int64_t a, int64_t b);
 int32_t segment_duration_ms(const struct segment *s); /* rounded, at least 1 */
+static inline bool segment_is_clip(const struct segment *s)
+{
+    return s->clip_from_ms > 0 || s->clip_to_ms > 0; /* one bound alone: from there, or up to it */
+}
 static inline bool segment_has_video(const struct segment *s)
 {
     return s->video.codec != CODEC_NONE;

@@ -21,7 +21,7 @@ static enum rc check(const struct segment *source, const struct ts_probe *p, str
     if (!p->key_frames)
         return err_set(err, RC_BAD_INPUT, "rendition of %d pictures holds no key frame",
                        p->video_frames);
-    if (source->clip_to_ms > 0)
+    if (segment_is_clip(source))
         return RC_OK; /* a clip begins at its own zero */
     apart = ticks_apart(p->first_video_pts, source->first_pts);
     if (llabs(apart) > tolerance(source))

@@ -249,12 +249,19 @@ def test_mp4_push(gateway, segments, tmp_path):
         assert len(pictures(media)) == 60
 
 
-def test_a_clip_of_a_segment(gateway, segments):
-    status, headers, body = gateway.push("clip", 0, segments[0], Accept="multipart/mixed",
-                                         Content_Slice_From="500", Content_Slice_To="1500")
+@pytest.mark.parametrize("bounds,frames", [
+    ({"Content_Slice_From": "500", "Content_Slice_To": "1500"}, 30),
+    ({"Content_Slice_From": "500"}, 45),
+    ({"Content_Slice_To": "1500"}, 45),
+])
+def test_a_clip_of_a_segment(gateway, segments, bounds, frames):
+    status, headers, body = gateway.push(f"clip-{len(bounds)}-{next(iter(bounds))[14:]}", 0,
+                                         segments[0], Accept="multipart/mixed", **bounds)
     assert status == 200, body
-    for _, media in parts_of(headers, body):
-        assert abs(len(pictures(media)) - 30) <= 1
+    parts = parts_of(headers, body)
+    assert len(parts) == 2
+    for _, media in parts:
+        assert abs(len(pictures(media)) - frames) <= 1
 
 
 def test_the_source_changes_in_mid_stream(gateway, segments):
