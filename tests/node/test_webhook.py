@@ -272,3 +272,15 @@ def test_renditions_as_json_text(shared_network, segments):
     gateway = shared_network.gateway(ladder=json.dumps([SMALL]))
     assert gateway.push("json", 0, segments[0])[0] == 503, "no orchestrator is known"
     assert names(gateway, "json") == {"small"}
+
+
+def test_the_headers_timeout_multiplier(shared_network, segments):
+    """A frozen orchestrator is given up after 2 s without a word; three times as long if asked."""
+    orchestrator = shared_network.orchestrator()
+    gateway = shared_network.gateway(orchestrator, flags=["-maxAttempts", "1"])
+    header = {"Livepeer_Transcode_Configuration": json.dumps({"timeoutMultiplier": 3})}
+    assert gateway.push("patient", 0, segments[0], **header)[0] == 200
+    orchestrator.freeze()
+    begun = time.monotonic()
+    assert gateway.push("patient", 1, segments[1])[0] != 200, "it holds for the whole stream"
+    assert time.monotonic() - begun >= 5
