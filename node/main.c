@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/utsname.h>
 #include <unistd.h>
 
 #include "base/log.h"
@@ -112,8 +113,40 @@ static void print_changed(const struct node *n)
 
     buf_init(&text, 64 * 1024);
     options_print_changed(&text, &n->options);
-    printf("leat %s %s\n%s", LEAT_VERSION, n->role->name, buf_cstr(&text));
+    printf("leat %s %s\n%s", LEAT_VERSION, n->role ? n->role->name : "", buf_cstr(&text));
     fflush(stdout);
+    buf_cleanup(&text);
+}
+
+/* The last four lines are the reference's, for scripts that read them. */
+static void version_print(const struct node *n)
+{
+    struct utsname u;
+
+    print_changed(n);
+    printf("leat %s (network %s)\nLivepeer Node Version: %s\n", LEAT_VERSION, NETWORK_VERSION,
+           NETWORK_VERSION);
+    printf("Golang runtime version: none, C17 (%s)\n", __VERSION__);
+    if (uname(&u) == 0)
+        printf("Architecture: %s\nOperating system: %s\n", u.machine, u.sysname);
+}
+
+/* As MistServer's controller asks its connectors. */
+static void description_print(void)
+{
+    struct buf text;
+    struct json_out j;
+
+    buf_init(&text, 256 * 1024);
+    j = json_out_of(&text);
+    jo_open(&j, NULL, '{');
+    jo_text(&j, "name", "livepeer");
+    jo_text(&j, "desc", "Livepeer node: gateway, orchestrator and transcoder.");
+    jo_text(&j, "friendly", "Livepeer (leat)");
+    jo_text(&j, "version", NETWORK_VERSION);
+    options_json(&j);
+    jo_close(&j, '}');
+    printf("%s\n", buf_cstr(&text));
     buf_cleanup(&text);
 }
 
@@ -208,6 +241,34 @@ static const struct role *role_of_flags(const struct options *o)
     return NULL;
 }
 
+/* The reference takes every flag in every role; so does a command line of its form. */
+static enum rc check_foreign(const struct node *n, bool as_reference, struct err *err)
+{
+    struct buf list;
+
+    if (!as_reference)
+        return options_check_role(&n->options, n->role->option_role, err);
+    buf_init(&list, 4096);
+    options_list_foreign(&n->options, n->role->option_role, &list);
+    if (list.n)
+        fprintf(stderr, "leat %s: these flags are for other roles and do nothing here: %s\n",
+                n->role->name, buf_cstr(&list));
+    buf_cleanup(&list);
+    return RC_OK;
+}
+
+/* -version and -j ask about the program. */
+static bool answer_question(const struct node *n)
+{
+    if (opt_flag(&n->options, OPT_j))
+        description_print();
+    else if (opt_flag(&n->options, OPT_version))
+        version_print(n);
+    else
+        return false;
+    return true;
+}
+
 static int run_role(const struct role *role, int argc, char **argv)
 {
     struct node n = {.role = role};
@@ -217,13 +278,12 @@ static int run_role(const struct role *role, int argc, char **argv)
     options_init(&n.options);
     if (options_read(&n.options, argc, argv, environ, &err) != RC_OK) {
         fprintf(stderr, "leat: %s\n", err.text);
-    } else if (opt_flag(&n.options, OPT_version)) {
-        printf("leat %s (network %s)\n", LEAT_VERSION, NETWORK_VERSION);
+    } else if (answer_question(&n)) {
         status = 0;
     } else if (!role && !(n.role = role_of_flags(&n.options))) {
         fprintf(stderr, "leat: no role is chosen: give -gateway, -orchestrator or -transcoder, or "
                         "a command; `leat help` lists them\n");
-    } else if (options_check_role(&n.options, n.role->option_role, &err) != RC_OK) {
+    } else if (check_foreign(&n, !role, &err) != RC_OK) {
         fprintf(stderr, "leat %s: %s\n", n.role->name, err.text);
     } else {
         log_init(n.role->name,

@@ -7,7 +7,7 @@
 #include <string.h>
 
 enum option_type { TEXT, FLAG, NUMBER, DURATION };
-enum option_kind { NETWORK, OURS, SECRET };
+enum option_kind { NETWORK, OURS, SECRET, REFUSED };
 enum { MAX_CONFIG_BYTES = 1024 * 1024, MAX_VALUE_FILE = 64 * 1024, HELP_COLUMNS = 80 };
 
 struct option {
@@ -17,7 +17,7 @@ struct option {
     int64_t min, max;
     int roles;
     enum option_kind kind;
-    const char *word, *help;
+    const char *word, *help; /* help of a REFUSED one: the reason */
 };
 
 /* The role letters of the table. */
@@ -113,14 +113,29 @@ static enum rc parse_value(const struct option *opt, const char *text, int64_t *
     return RC_INTERNAL;
 }
 
+/* A flag of the reference that this version lacks harms nobody while it says what is so anyway. */
+static enum rc check_refused(const struct option *opt, const char *text, struct err *err)
+{
+    int64_t given, usual;
+
+    if (opt->kind != REFUSED || strcmp(text, opt->otherwise) == 0)
+        return RC_OK;
+    if (opt->type == FLAG && flag_parse(text, &given) && flag_parse(opt->otherwise, &usual) &&
+        given == usual)
+        return RC_OK;
+    return err_set(err, RC_UNSUPPORTED, "-%s is refused: %s", opt->name, opt->help);
+}
+
 /* A weaker source never replaces a stronger one. */
 static enum rc set(struct options *o, enum option_id id, const char *text,
                    enum option_source source, struct err *err)
 {
     struct option_value *v = &o->v[id];
     int64_t number = 0;
-    enum rc rc = parse_value(&table[id], text, &number, err);
+    enum rc rc = check_refused(&table[id], text, err);
 
+    if (rc == RC_OK)
+        rc = parse_value(&table[id], text, &number, err);
     if (rc != RC_OK || source < v->source)
         return rc;
     free(v->text);
@@ -186,7 +201,7 @@ static enum rc unknown(const char *name, struct err *err)
     for (int id = 0; id < OPTION_COUNT; id++) {
         size_t d = edit_distance(name, table[id].name);
 
-        if (d < best) {
+        if (d < best && table[id].kind != REFUSED) {
             best = d;
             nearest = id;
         }
@@ -245,7 +260,7 @@ static enum rc read_variable(struct options *o, const char *variable, struct err
         rc = set(o, (enum option_id)id, eq + 1, FROM_ENVIRONMENT, err);
         return rc == RC_OK ? rc : err_wrap(err, rc, "environment variable %.*s", (int)n, variable);
     }
-    return RC_OK; /* variables of roles this version does not have are nobody's fault */
+    return RC_OK; /* another program's */
 }
 
 /* --- file --- */
@@ -339,6 +354,21 @@ static void write_roles(struct buf *out, const struct option *opt)
     }
 }
 
+/* Is the flag on the command line, and not for this role? A refused one that says what is so anyway
+ * is for everybody. */
+static bool is_foreign(const struct options *o, int id, int role)
+{
+    return o->v[id].source == FROM_COMMAND_LINE && !(table[id].roles & role) &&
+           table[id].kind != REFUSED;
+}
+
+void options_list_foreign(const struct options *o, int role, struct buf *out)
+{
+    for (int id = 0; id < OPTION_COUNT; id++)
+        if (is_foreign(o, id, role))
+            buf_printf(out, "%s-%s", out->n ? ", " : "", table[id].name);
+}
+
 enum rc options_check_role(const struct options *o, int role, struct err *err)
 {
     struct buf others;
@@ -346,7 +376,7 @@ enum rc options_check_role(const struct options *o, int role, struct err *err)
 
     buf_init(&others, 256);
     for (int id = 0; rc == RC_OK && id < OPTION_COUNT; id++) {
-        if (o->v[id].source != FROM_COMMAND_LINE || (table[id].roles & role))
+        if (!is_foreign(o, id, role))
             continue;
         write_roles(&others, &table[id]);
         rc = err_set(err, RC_BAD_INPUT, "-%s is not for this role; it is for: %s", table[id].name,
@@ -425,10 +455,15 @@ static void write_option(struct buf *out, const struct option *opt)
     write_wrapped(out, opt->help, 6);
 }
 
+static bool is_offered(int id, int roles)
+{
+    return (table[id].roles & roles) && table[id].kind != REFUSED;
+}
+
 void options_help(struct buf *out, int role)
 {
     for (int id = 0; id < OPTION_COUNT; id++)
-        if (table[id].roles & role)
+        if (is_offered(id, role))
             write_option(out, &table[id]);
 }
 
@@ -443,7 +478,7 @@ void options_print_changed(struct buf *out, const struct options *o)
 void options_flags(struct buf *out, int roles)
 {
     for (int id = 0; id < OPTION_COUNT; id++)
-        if (table[id].roles & roles)
+        if (is_offered(id, roles))
             buf_printf(out, "%s-%s", out->n ? " " : "", table[id].name);
 }
 
@@ -456,9 +491,34 @@ void options_roff(struct buf *out, const char *text)
     }
 }
 
+void options_json(struct json_out *j)
+{
+    jo_open(j, "optional", '{');
+    for (int id = 0; id < OPTION_COUNT; id++) {
+        const struct option *opt = &table[id];
+        char flag[64];
+
+        if (!is_offered(id, ROLE_G | ROLE_O | ROLE_T))
+            continue;
+        snprintf(flag, sizeof(flag), "-%s", opt->name);
+        jo_open(j, opt->name, '{');
+        jo_text(j, "name", opt->name);
+        jo_text(j, "help", opt->help);
+        jo_text(j, "option", flag);
+        if (opt->type != FLAG) { /* a connector's option without a type is a switch */
+            jo_text(j, "type", opt->type == NUMBER ? "int" : "str");
+            jo_text(j, "default", opt->otherwise);
+        }
+        jo_close(j, '}');
+    }
+    jo_close(j, '}');
+}
+
 void options_manual(struct buf *out)
 {
     for (int id = 0; id < OPTION_COUNT; id++) {
+        if (!is_offered(id, ROLE_ALL))
+            continue;
         buf_str(out, ".TP\n\\fB\\-");
         options_roff(out, table[id].name);
         buf_printf(out, "\\fR %s\n", table[id].word);

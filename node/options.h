@@ -10,6 +10,7 @@
 
 #include "base/buf.h"
 #include "base/err.h"
+#include "base/json.h"
 
 enum { ROLE_G = 1, ROLE_O = 2, ROLE_T = 4, ROLE_U = 8, ROLE_ALL = 15 };
 
@@ -36,7 +37,9 @@ void options_init(struct options *o); /* defaults */
 void options_cleanup(struct options *o);
 
 /* argv without the program and subcommand. RC_BAD_INPUT: a flag that does not exist (the nearest
- * name is suggested), a value out of range, a word that is no flag, an unreadable file. */
+ * name is suggested), a value out of range, a word that is no flag, an unreadable file.
+ * RC_UNSUPPORTED: a flag of the reference that this version does not have; the sentence says why.
+ */
 MUST_CHECK enum rc options_read(struct options *o, int argc, char *const *argv,
                                 char *const *environ, struct err *err);
 
@@ -57,13 +60,16 @@ static inline bool opt_given(const struct options *o, enum option_id id)
     return o->v[id].source != FROM_DEFAULT;
 }
 
-/* Flags of a role the options contain but the role does not know are refused by name. */
+/* Flags on the command line that the role does not know: refused by name, or listed as
+ * "-a, -b", for the form of the reference, which takes every flag in every role. */
 MUST_CHECK enum rc options_check_role(const struct options *o, int role, struct err *err);
+void options_list_foreign(const struct options *o, int role, struct buf *out);
 
 void options_help(struct buf *out, int role); /* one role's flags, wrapped to 80 columns */
 void options_print_changed(struct buf *out, const struct options *o); /* secrets as *** */
 void options_flags(struct buf *out, int roles); /* "-v -version ...": all that one of them takes */
 void options_manual(struct buf *out);           /* the flags' section of leat(1), roff */
+void options_json(struct json_out *j);          /* "optional": {...}, for MistServer */
 void options_roff(struct buf *out, const char *text); /* text as it stands, for roff */
 
 /* Text or, when it names a readable file, what the file holds (trimmed). The caller frees it. */

@@ -169,12 +169,17 @@ static void *read_options(struct node *n, struct err *err)
     return r;
 }
 
-/* What to do next. */
-static void tell(const struct gateway_role *r)
+/* What to do next. Others know the node by -gatewayHost, where that was given. */
+static void tell(const struct gateway_role *r, const char *host)
 {
     const char *rtmp = gateway_rtmp_addr(r->gateway), *http = gateway_http_addr(r->gateway);
 
-    log_info(NULL, "publish to rtmp://%s/live/NAME, play http://%s/stream/NAME.m3u8", rtmp, http);
+    if (host[0])
+        log_info(NULL, "publish to rtmp://%s%s/live/NAME, play http://%s%s/stream/NAME.m3u8", host,
+                 strrchr(rtmp, ':'), host, strrchr(http, ':'));
+    else
+        log_info(NULL, "publish to rtmp://%s/live/NAME, play http://%s/stream/NAME.m3u8", rtmp,
+                 http);
     if (r->dashboard)
         log_info(NULL, "open http://%s/ in a browser to watch", http);
     if (!r->orch_uris[0] && !r->webhook)
@@ -193,7 +198,7 @@ static enum rc start(struct node *n, struct err *err)
     r->gateway = gateway_start(n->loop, &r->conf, err);
     if (!r->gateway)
         return err->code;
-    tell(r);
+    tell(r, opt_text(&n->options, OPT_gatewayHost));
     return RC_OK;
 }
 

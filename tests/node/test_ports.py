@@ -1,6 +1,7 @@
 """What a stranger can throw at a port, and what an operator can get wrong: nothing crashes, and
 every refusal names the flag, the value and the remedy."""
 import base64
+import json
 import os
 import random
 import re
@@ -309,6 +310,29 @@ def test_what_is_asked_for_is_no_error(argv):
     assert done.returncode == 0 and done.stdout and not done.stderr
 
 
+@pytest.mark.parametrize("argv, needs", [
+    (["gateway", "-ethUrl", "http://127.0.0.1:8545"], ["-ethUrl is refused", "chain"]),
+    (["-gateway", "-aiServiceRegistry"], ["-aiServiceRegistry is refused", "AI"]),
+    (["-orchestrator", "-transcoder", "-nvidia", "all"], ["-nvidia is refused", "CPU"]),
+    (["-remoteSigner"], ["-remoteSigner is refused", "signer"]),
+])
+def test_what_the_reference_has_and_leat_has_not(argv, needs):
+    done = run(*argv)
+    assert done.returncode == 2 and not done.stdout
+    assert all(text in done.stderr for text in needs), done.stderr
+
+
+def test_version_and_description_for_scripts():
+    done = run("-gateway", "-version", "-maxAttempts", "4")
+    assert re.search(r"^  maxAttempts +4$", done.stdout, re.M)
+    assert re.search(r"^Livepeer Node Version: \d+\.\d+\.\d+", done.stdout, re.M)
+    about = json.loads(run("-j").stdout)
+    assert about["optional"]["maxAttempts"] == {
+        "name": "maxAttempts", "option": "-maxAttempts", "type": "int", "default": "3",
+        "help": about["optional"]["maxAttempts"]["help"]}
+    assert "ethUrl" not in about["optional"] and "reconnectGrace" in about["optional"]
+
+
 def test_status_command(nodes):
     done = run("status", nodes[0].admin)
     assert done.returncode == 0 and done.stdout.startswith("gateway ")
@@ -322,9 +346,13 @@ def test_started_as_the_reference_is(shared_network, tmp_path):
     admin = spare()
     process = subprocess.Popen(
         [SANITIZED / "leat", "-broadcaster", "-httpAddr", spare(), "-rtmpAddr", spare(), "-cliAddr",
-         admin, "-datadir", tmp_path], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+         admin, "-datadir", tmp_path, "-serviceAddr", "a.example:1", "-gatewayHost", "gw.example"],
+        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     try:
         wait_for(lambda: fetch(f"http://{admin}/healthz") == b"", 10 * SLOW, "a gateway")
     finally:
         process.terminate()
-        assert process.wait(20) == 0
+        log = process.communicate(timeout=20)[1]
+    assert process.returncode == 0, log
+    assert "for other roles and do nothing here: -serviceAddr" in log
+    assert "publish to rtmp://gw.example:" in log

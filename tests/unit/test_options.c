@@ -174,8 +174,10 @@ static void secrets_are_not_printed(void **state)
 
 static void help_tells_every_flag_within_80_columns(void **state)
 {
-    static const char *const names[] = {
-#define OPTION(name, ...) #name,
+    static const struct {
+        const char *name, *kind;
+    } all[] = {
+#define OPTION(name, type, otherwise, min, max, roles, kind, ...) {#name, #kind},
 #include "node/options.def"
 #undef OPTION
     };
@@ -185,9 +187,13 @@ static void help_tells_every_flag_within_80_columns(void **state)
     (void)state;
     buf_init(&out, 1 << 20);
     options_help(&out, ROLE_ALL);
-    for (size_t i = 0; i < ARRAY_LEN(names); i++)
-        if (!strstr(buf_cstr(&out), names[i]))
-            fail_msg("-%s is not explained", names[i]);
+    for (size_t i = 0; i < ARRAY_LEN(all); i++) {
+        char start[64];
+
+        snprintf(start, sizeof(start), "  -%s", all[i].name);
+        if (!strstr(buf_cstr(&out), start) == (strcmp(all[i].kind, "REFUSED") != 0))
+            fail_msg("-%s is wrongly explained or wrongly not", all[i].name);
+    }
     rest = buf_slice(&out);
     while (slice_split(&rest, '\n', &line))
         if (line.n > 80 && line.p[2] == ' ')
@@ -223,6 +229,77 @@ static void flags_of_other_roles_are_refused(void **state)
     options_cleanup(&o);
 }
 
+/* A value that differs from the default and is well formed. */
+static const char *other_value(const char *name, char type)
+{
+    static const char *const on[] = {"httpIngest", "testTranscoder", "startupAvailabilityCheck",
+                                     "autoAdjustPrice", "monitor"};
+
+    if (type != 'b')
+        return type == 'd' ? "7s" : type == 'f' ? "0.25" : "8"; /* 8 is a text too */
+    for (size_t i = 0; i < ARRAY_LEN(on); i++)
+        if (strcmp(on[i], name) == 0)
+            return "false";
+    return "true";
+}
+
+static void check_network_flag(const char *name, char type, const char *answer)
+{
+    char arg[128], variable[128];
+    const char *const argv[] = {arg, NULL}, *const none[] = {NULL}, *const env[] = {variable, NULL};
+    bool works = strcmp(answer, "works") == 0;
+
+    snprintf(arg, sizeof(arg), "-%s=%s", name, other_value(name, type));
+    snprintf(variable, sizeof(variable), "LP_%s=%s", name, other_value(name, type));
+    for (int source = 0; source < 2; source++) {
+        struct options o;
+        struct err err = {0};
+        enum rc rc = read_words(&o, &err, source ? none : argv, source ? env : NULL);
+
+        options_cleanup(&o);
+        if (rc != (works ? RC_OK : RC_UNSUPPORTED))
+            fail_msg("%s: %s %s", source ? variable : arg, rc_name(rc), err.text);
+        if (!works && !strstr(err.text, name))
+            fail_msg("%s is not named: %s", name, err.text);
+        if (!works && !strstr(err.text, answer))
+            fail_msg("-%s: the reason \"%s\" is missing: %s", name, answer, err.text);
+    }
+}
+
+static void every_flag_of_the_network_works_or_is_refused_with_the_reason(void **state)
+{
+    FILE *f = fopen("tests/vectors/operations/flags.txt", "r");
+    char line[256], name[64], type, answer[32];
+    int n = 0;
+
+    (void)state;
+    assert_non_null(f);
+    while (fgets(line, sizeof(line), f)) {
+        if (line[0] == '#')
+            continue;
+        assert_int_equal(sscanf(line, "%63s %c %31s", name, &type, answer), 3);
+        if (strcmp(name, "config") == 0) /* its value is a file's name: bad_files_are_named() */
+            continue;
+        check_network_flag(name, type, answer);
+        n++;
+    }
+    fclose(f);
+    assert_int_equal(n, 123);
+}
+
+static void what_is_so_anyway_is_not_refused(void **state)
+{
+    const char *const argv[] = {"-pixelsPerUnit=1", "-autoAdjustPrice",    "-localVerify=0",
+                                "-ethUrl=",         "-selectRandFreq=0.3", NULL};
+    struct options o;
+    struct err err;
+
+    (void)state;
+    assert_int_equal(read_words(&o, &err, argv, NULL), RC_OK);
+    assert_int_equal(options_check_role(&o, ROLE_T, &err), RC_OK);
+    options_cleanup(&o);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -236,6 +313,8 @@ int main(void)
         cmocka_unit_test(help_tells_every_flag_within_80_columns),
         cmocka_unit_test(a_value_may_be_a_file),
         cmocka_unit_test(flags_of_other_roles_are_refused),
+        cmocka_unit_test(every_flag_of_the_network_works_or_is_refused_with_the_reason),
+        cmocka_unit_test(what_is_so_anyway_is_not_refused),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
