@@ -170,6 +170,18 @@ void gateway_stop(struct gateway *g)
     free(g);
 }
 
+void gateway_set_profiles(struct gateway *g, const struct profile *profiles, size_t n)
+{
+    g->conf.profiles = profiles;
+    g->conf.n_profiles = n;
+}
+
+void gateway_set_max_sessions(struct gateway *g, int n)
+{
+    g->conf.max_sessions = n;
+    metric_max_sessions(n);
+}
+
 int gateway_count_live(const struct gateway *g)
 {
     size_t at = 0;

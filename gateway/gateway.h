@@ -48,6 +48,10 @@ struct gateway *gateway_start(struct loop *l, const struct gateway_conf *conf, s
 void gateway_drain(struct gateway *g, int within_ms, void (*on_done)(void *arg), void *arg);
 void gateway_stop(struct gateway *g); /* at once; frees */
 
+/* For streams that begin from now on. profiles stay the caller's and must outlive the gateway. */
+void gateway_set_profiles(struct gateway *g, const struct profile *profiles, size_t n);
+void gateway_set_max_sessions(struct gateway *g, int n);
+
 /* For pages, leat status and tests. Shape in doc/status.md:
  * { "streams":[{ "name","state":"live|waiting|ended","ingest":"rtmp|push","encoder","since_ms",
  *     "source":{"codec","width","height","fps","bitrate"},

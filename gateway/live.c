@@ -238,8 +238,10 @@ static void list_renditions(struct live *l, struct job *j)
 {
     const struct segment *s = j->conf.segment;
 
-    for (size_t i = 0; i < l->n_profiles; i++)
+    for (size_t i = 0; i < l->n_profiles; i++) {
+        l->bytes_out += (int64_t)j->renditions[i].media->n;
         list_rendition(l, i, s, &j->renditions[i]);
+    }
     metric_rendition_listed((double)(clock_mono_ms() - s->closed_ms) / 1000);
     snprintf(l->done_by.orchestrator, sizeof(l->done_by.orchestrator), "%s", j->orchestrator);
     l->done_by.round_trip_ms = j->round_trip_ms;

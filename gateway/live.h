@@ -88,7 +88,7 @@ struct live {
     int64_t last_push_seq, last_end_pts;
     bool told_too_long; /* one is beyond TARGETDURATION: said once */
 
-    int64_t segments, reconnects, bytes_in;
+    int64_t segments, reconnects, bytes_in, bytes_out; /* out: of renditions */
     double source_fps;
     int64_t source_bps;
     struct {

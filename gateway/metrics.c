@@ -72,7 +72,12 @@ void metrics_init(int max_sessions)
 {
     for (size_t i = 0; i < ARRAY_LEN(all); i++)
         metric_declare(all[i]);
-    metric_set(&limit, max_sessions);
+    metric_max_sessions(max_sessions);
+}
+
+void metric_max_sessions(int n)
+{
+    metric_set(&limit, n);
 }
 
 void metric_stream_created(void)

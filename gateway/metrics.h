@@ -5,6 +5,7 @@
 #include "base/err.h"
 
 void metrics_init(int max_sessions); /* makes all appear with 0 */
+void metric_max_sessions(int n);
 void metric_stream_created(void);
 void metric_stream_started(void);
 void metric_stream_ended(void);

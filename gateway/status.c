@@ -92,6 +92,8 @@ void live_status(struct live *l, struct json_out *j)
     jo_int(j, "since_ms", l->since_ms);
     write_source(l, j);
     jo_int(j, "segments", l->segments);
+    jo_int(j, "source_bytes", l->bytes_in);
+    jo_int(j, "transcoded_bytes", l->bytes_out);
     jo_int(j, "in_flight", (int64_t)queue_in_flight(l->queue));
     jo_int(j, "reconnects", l->reconnects);
     write_renditions(l, j);

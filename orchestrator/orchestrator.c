@@ -342,6 +342,12 @@ const char *orchestrator_addr(const struct orchestrator *o)
     return listener_addr(http_server_listener(o->service.server));
 }
 
+void orchestrator_set_max_sessions(struct orchestrator *o, int n)
+{
+    o->conf.max_sessions = n;
+    metric_sessions(sessions_live(o), sessions_limit(o));
+}
+
 void orchestrator_status(struct orchestrator *o, struct buf *json)
 {
     struct json_out j = json_out_of(json);

@@ -39,6 +39,8 @@ struct orchestrator *orchestrator_start(struct loop *l, const struct orchestrato
 /* Refuses new sessions with a reason, finishes what runs (at most `within_ms`), then on_done. */
 void orchestrator_drain(struct orchestrator *o, int within_ms, void (*on_done)(void *arg),
                         void *arg);
+/* -1: auto. Sessions that run stay. */
+void orchestrator_set_max_sessions(struct orchestrator *o, int n);
 void orchestrator_stop(struct orchestrator *o); /* at once; frees */
 
 /* What pages and tests read: address, draining, sessions (id, manifest, worker, segments,

@@ -35,6 +35,11 @@ bool profile_preset(struct slice name, struct profile *out)
     return false;
 }
 
+const char *profile_preset_name(size_t i)
+{
+    return i < ARRAY_LEN(presets) ? presets[i].name : NULL;
+}
+
 enum rc profile_name_check(const char *name, struct err *err)
 {
     for (const char *c = name; *c; c++)

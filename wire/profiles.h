@@ -12,6 +12,9 @@ enum { PROFILE_MAX_SIDE = 16384 }; /* pixels */
 /* False for an unknown name. P144p25fps16x9 exists but is not selectable, as in the reference. */
 bool profile_preset(struct slice name, struct profile *out);
 
+/* The i-th selectable name; NULL behind the last. */
+const char *profile_preset_name(size_t i);
+
 /* -transcodingOptions: a JSON array, a readable file with one, or preset names separated by
  * commas (unknown and repeated ones are skipped and listed in *skipped, which the caller frees;
  * skipped may be NULL).
