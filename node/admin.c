@@ -1,6 +1,7 @@
 #include "node/admin.h"
 
 #include "net/health.h"
+#include "node/cli.h"
 
 enum { MAX_ANSWER_BYTES = 16 * 1024 * 1024 };
 
@@ -40,6 +41,8 @@ static void on_request(struct http_exchange *x, void *arg)
         health_answer_metrics(x);
     else if (slice_eq_str(path, "/api/status"))
         answer_status(n, x);
+    else if (cli_answer(x, n))
+        return;
     else if (n->role->page)
         n->role->page(x, n);
     else

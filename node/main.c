@@ -32,6 +32,12 @@ void node_stopped(struct node *n)
     loop_stop(n->loop);
 }
 
+void node_set_verbosity(struct node *n, int64_t v)
+{
+    n->verbosity = v;
+    log_set_level(v >= DEBUG_VERBOSITY ? LOG_DEBUG : LOG_INFO);
+}
+
 void node_fatal(struct node *n, const struct err *err)
 {
     log_peer(NULL, "cannot go on: %s", err->text);
@@ -286,8 +292,8 @@ static int run_role(const struct role *role, int argc, char **argv)
     } else if (check_foreign(&n, !role, &err) != RC_OK) {
         fprintf(stderr, "leat %s: %s\n", n.role->name, err.text);
     } else {
-        log_init(n.role->name,
-                 opt_number(&n.options, OPT_v) >= DEBUG_VERBOSITY ? LOG_DEBUG : LOG_INFO);
+        log_init(n.role->name, LOG_INFO);
+        node_set_verbosity(&n, opt_number(&n.options, OPT_v));
         print_changed(&n);
         status = run(&n);
     }

@@ -24,6 +24,7 @@ struct node {
     char *data_dir;            /* ours alone; exists when role->start is called */
     char *admin_addr;          /* -cliAddr completed; NULL for roles without one */
     struct http_server *admin; /* on -cliAddr; NULL for roles without one */
+    int64_t verbosity;         /* -v, or what /setLogLevel said */
     bool stopping;
     int exit_status;
 };
@@ -46,6 +47,11 @@ struct role {
     /* Of the admin server; NULL without one. */
     void (*status)(struct node *n, struct buf *json);
     bool (*is_ready)(struct node *n, struct buf *why);
+    /* Of the reference's API on -cliAddr (cli.h); NULL where a role has no such setting. New values
+     * hold for streams that come. RC_BAD_INPUT: what is wrong with the text. */
+    void (*profiles)(struct node *n, struct buf *names); /* "P240p30fps16x9,..." */
+    enum rc (*set_profiles)(struct node *n, const char *list, struct err *err);
+    enum rc (*set_max_sessions)(struct node *n, const char *text, struct err *err);
     http_handler page; /* further paths of the admin server; arg is the node; may be NULL */
 };
 
@@ -53,6 +59,8 @@ extern const struct role role_gateway, role_orchestrator, role_transcoder, role_
 
 /* From a drain's end: leaves the loop. */
 void node_stopped(struct node *n);
+
+void node_set_verbosity(struct node *n, int64_t v);
 
 /* The role cannot go on: logs the sentence, ends with status 1. */
 void node_fatal(struct node *n, const struct err *err);

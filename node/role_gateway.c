@@ -65,9 +65,8 @@ static enum rc read_profiles(struct gateway_role *r, const struct options *o, st
     return rc == RC_OK ? rc : err_wrap(err, rc, "-transcodingOptions");
 }
 
-static enum rc read_max_sessions(struct gateway_role *r, const struct options *o, struct err *err)
+static enum rc max_sessions_from(struct gateway_role *r, const char *text, struct err *err)
 {
-    const char *text = opt_text(o, OPT_maxSessions);
     uint64_t n;
 
     if (!slice_u64(slice_str(text), 1000000, &n) || n == 0)
@@ -159,7 +158,7 @@ static void *read_options(struct node *n, struct err *err)
     struct gateway_role *r = xcalloc(1, sizeof(*r));
 
     if (read_addresses(r, o, err) != RC_OK || read_profiles(r, o, err) != RC_OK ||
-        read_max_sessions(r, o, err) != RC_OK) {
+        max_sessions_from(r, opt_text(o, OPT_maxSessions), err) != RC_OK) {
         role_free(r);
         return NULL;
     }
@@ -230,6 +229,39 @@ static void admin_page(struct http_exchange *x, void *arg)
     page_handle_admin(x, ((struct gateway_role *)n->running)->page);
 }
 
+static void write_profiles(struct node *n, struct buf *names)
+{
+    const struct gateway_role *r = n->running;
+
+    for (size_t i = 0; i < r->conf.n_profiles; i++)
+        buf_printf(names, "%s%s", i ? "," : "", r->profiles[i].name);
+}
+
+static enum rc set_profiles(struct node *n, const char *list, struct err *err)
+{
+    struct gateway_role *r = n->running;
+    struct profile read[MAX_PROFILES];
+    size_t count = 0;
+    enum rc rc = profiles_from_option(list, read, &count, NULL, err);
+
+    if (rc != RC_OK)
+        return rc;
+    memcpy(r->profiles, read, count * sizeof(read[0]));
+    r->conf.n_profiles = count;
+    gateway_set_profiles(r->gateway, r->profiles, count);
+    return RC_OK;
+}
+
+static enum rc set_max_sessions(struct node *n, const char *text, struct err *err)
+{
+    struct gateway_role *r = n->running;
+    enum rc rc = max_sessions_from(r, text, err);
+
+    if (rc == RC_OK)
+        gateway_set_max_sessions(r->gateway, r->conf.max_sessions);
+    return rc;
+}
+
 const struct role role_gateway = {
     .name = "gateway",
     .node_type = "bctr",
@@ -243,5 +275,8 @@ const struct role role_gateway = {
     .stop = stop,
     .status = write_status,
     .is_ready = is_ready,
+    .profiles = write_profiles,
+    .set_profiles = set_profiles,
+    .set_max_sessions = set_max_sessions,
     .page = admin_page,
 };

@@ -18,10 +18,9 @@ struct orchestrator_role {
     const char *worker_args[8];
 };
 
-static enum rc read_max_sessions(struct orchestrator_role *r, const struct options *o,
-                                 struct err *err)
+static enum rc max_sessions_from(struct orchestrator_role *r, const struct options *o,
+                                 const char *text, struct err *err)
 {
-    const char *text = opt_text(o, OPT_maxSessions);
     uint64_t n;
 
     if (strcmp(text, "auto") == 0) {
@@ -102,7 +101,7 @@ static void *read_options(struct node *n, struct err *err)
     if (opt_text(o, OPT_orchSecret)[0])
         r->secret = option_value_or_file(opt_text(o, OPT_orchSecret));
     if (read_addresses(r, o, err) != RC_OK || check_workers(r, o, err) != RC_OK ||
-        read_max_sessions(r, o, err) != RC_OK) {
+        max_sessions_from(r, o, opt_text(o, OPT_maxSessions), err) != RC_OK) {
         role_free(r);
         return NULL;
     }
@@ -158,6 +157,16 @@ static bool is_ready(struct node *n, struct buf *why)
     return orchestrator_is_ready(((struct orchestrator_role *)n->running)->orchestrator, why);
 }
 
+static enum rc set_max_sessions(struct node *n, const char *text, struct err *err)
+{
+    struct orchestrator_role *r = n->running;
+    enum rc rc = max_sessions_from(r, &n->options, text, err);
+
+    if (rc == RC_OK)
+        orchestrator_set_max_sessions(r->orchestrator, r->conf.max_sessions);
+    return rc;
+}
+
 const struct role role_orchestrator = {
     .name = "orchestrator",
     .node_type = "orch",
@@ -170,4 +179,5 @@ const struct role role_orchestrator = {
     .stop = stop,
     .status = write_status,
     .is_ready = is_ready,
+    .set_max_sessions = set_max_sessions,
 };
