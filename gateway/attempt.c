@@ -187,6 +187,15 @@ static void refused(struct attempt *a, int status, struct slice body)
                       "refused with status %d: %s", status, text_printable(text, shown)));
 }
 
+/* As a code of operations.md 5: nobody's free text becomes a label. */
+static const char *upload_fault(const struct err *err, struct blob *body)
+{
+    if (err)
+        return err->code == RC_TIMEOUT ? "Timeout" : "Unknown";
+    return slice_eq_str(slice_trim(blob_slice(body)), "OrchestratorCapped") ? "OrchestratorCapped"
+                                                                            : "Unknown";
+}
+
 static void on_posted(int status, const struct http_headers *h, struct blob *body,
                       const struct err *err, void *arg)
 {
@@ -195,6 +204,8 @@ static void on_posted(int status, const struct http_headers *h, struct blob *bod
     (void)h;
     a->post = NULL;
     a->result.round_trip_ms = clock_mono_ms() - a->started_ms;
+    if (status != 200)
+        metric_upload_failed(upload_fault(err, body), a->conf.session->uri);
     if (err) {
         metric_failed(err->code == RC_TIMEOUT ? "Unknown" : "ReadBody");
         a->result.err = *err;

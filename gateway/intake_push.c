@@ -8,6 +8,7 @@
 #include "base/text.h"
 #include "gateway/auth.h"
 #include "gateway/live.h"
+#include "gateway/metrics.h"
 #include "gateway/stream_config.h"
 #include "media/ts/ts_demux.h"
 #include "wire/multipart.h"
@@ -165,6 +166,8 @@ static void on_over(struct job *j, void *arg)
     for (size_t i = 0; i < j->conf.n_profiles; i++)
         media[i] = j->renditions[i].media;
     if (j->state == JOB_DONE) {
+        metric_push_answered((double)p->segment->duration / TICKS_PER_SECOND,
+                             (double)(clock_mono_ms() - p->segment->closed_ms) / 1000);
         answer_done(p, p->live, media);
     } else if (status_of(&j->err) == 503) {
         snprintf(text, sizeof(text), "No sessions available: %s", j->err.text);
@@ -445,6 +448,8 @@ static void on_closed(struct http_exchange *x, bool complete, void *arg)
     if (!complete && !p->answered && log_allowed(&p->g->refused, REFUSED_LOGGED_A_MINUTE))
         log_peer(NULL, "stream=%s segment=%llu the pusher left before its answer", p->name.name,
                  (unsigned long long)p->seq);
+    if (!complete && (p->answered || p->in_job))
+        metric_pusher_left(p->answered);
     p->x = NULL;
     push_free(p);
 }

@@ -144,6 +144,18 @@ static void on_failed(struct job *j, const struct err *why, const char *uri)
         j->state = JOB_WAITING; /* until routing, which was told, pokes: in this turn of the loop */
 }
 
+static void count_done(const struct job *j, int64_t pixels)
+{
+    struct buf profiles;
+
+    buf_init(&profiles, MAX_PROFILES * (PROFILE_NAME_MAX + 1));
+    for (size_t i = 0; i < j->conf.n_profiles; i++)
+        buf_printf(&profiles, "%s%s", i ? "," : "", j->conf.profiles[i].name);
+    metric_transcoded(buf_cstr(&profiles), (double)(clock_mono_ms() - j->started_ms) / 1000,
+                      (double)j->conf.segment->duration / TICKS_PER_SECOND, pixels);
+    buf_cleanup(&profiles);
+}
+
 static void on_attempt_done(struct attempt *a, struct attempt_result *r, void *arg)
 {
     struct job *j = arg;
@@ -155,8 +167,7 @@ static void on_attempt_done(struct attempt *a, struct attempt_result *r, void *a
     if (r->rc == RC_OK) {
         take_renditions(j, r);
         snprintf(j->orchestrator, sizeof(j->orchestrator), "%s", uri);
-        metric_transcoded((double)(clock_mono_ms() - j->started_ms) / 1000,
-                          (double)j->conf.segment->duration / TICKS_PER_SECOND, r->pixels);
+        count_done(j, r->pixels);
         log_debug(&j->log, "transcoded by %s in %lld ms", uri, (long long)r->round_trip_ms);
         end_attempt(j, slot, OUTCOME_GOOD, r->round_trip_ms, "");
         end(j, JOB_DONE);

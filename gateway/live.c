@@ -248,12 +248,39 @@ static void list_renditions(struct live *l, struct job *j)
     l->done_by.ratio = (double)j->round_trip_ms / segment_duration_ms(s);
 }
 
+/* The mean over all streams that have results. */
+static void tell_success_rate(struct gateway *g)
+{
+    size_t at = 0, n = 0;
+    double sum = 0;
+    void *value;
+
+    while (map_next(g->lives, &at, NULL, &value)) {
+        const struct live *l = value;
+
+        if (l->state == LIVE_ENDED || !l->n_recent)
+            continue;
+        sum += (double)__builtin_popcount(l->recent) / l->n_recent;
+        n++;
+    }
+    if (n)
+        metric_success_rate(sum / (double)n);
+}
+
+static void note_outcome(struct live *l, bool done)
+{
+    l->recent = (l->recent << 1 | done) & ((1u << RECENT_SEGMENTS) - 1);
+    l->n_recent = MIN(l->n_recent + 1, (int)RECENT_SEGMENTS);
+    tell_success_rate(l->g);
+}
+
 static void finish_when_empty(struct live *l);
 
 static void on_result(struct job *j, void *arg)
 {
     struct live *l = arg;
 
+    note_outcome(l, j->state == JOB_DONE);
     if (j->state == JOB_DONE) {
         list_renditions(l, j);
     } else {

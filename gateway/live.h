@@ -28,6 +28,7 @@ enum {
     NUMBERS_MARGIN = 2,         /* segment numbers left out after a restart */
     PUSH_IDLE_MS = 60 * 1000,   /* video.md 9.3: a push stream ends 60 s after its last */
     PUSH_QUIET_MS = 10 * 1000,  /* a push stream so long without one makes room for others */
+    RECENT_SEGMENTS = 30,       /* that a stream's success rate looks back */
     ENDED_SHOWN_MS = 60 * 1000, /* on the page */
     STALL_MS = 20 * 1000        /* a publisher without a key frame for so long is cut */
 };
@@ -88,6 +89,8 @@ struct live {
     int64_t last_push_seq, last_end_pts;
     bool told_too_long; /* one is beyond TARGETDURATION: said once */
 
+    uint32_t recent; /* of the last RECENT_SEGMENTS, newest lowest: 1 transcoded, 0 lost */
+    int n_recent;
     int64_t segments, reconnects, bytes_in, bytes_out; /* out: of renditions */
     double source_fps;
     int64_t source_bps;

@@ -106,11 +106,15 @@ static enum rc check_network(const struct node *n, struct err *err)
 
 static void name_metrics(const struct node *n)
 {
+    static struct metric versions = METRIC_GAUGE(
+        "livepeer_versions", "what this node is, and what it was built with", "compiler", "goos",
+        "goversion", "livepeerversion");
     char host[256] = "";
 
     (void)gethostname(host, sizeof(host) - 1); /* without a name the label stays empty */
     metric_common_label("node_id", host);
     metric_common_label("node_type", n->role->node_type);
+    metric_set(&versions, 1, "cc " __VERSION__, "linux", "none", NETWORK_VERSION);
 }
 
 static void print_changed(const struct node *n)
