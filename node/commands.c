@@ -10,8 +10,8 @@ enum { MAX_HELP = 256 * 1024 };
 const struct role *const roles[] = {&role_up, &role_gateway, &role_orchestrator, &role_transcoder};
 const size_t n_roles = ARRAY_LEN(roles);
 
-const struct command *const commands[] = {&publish_command, &status_command, &completion_command,
-                                          &manual_command};
+const struct command *const commands[] = {&publish_command, &status_command, &doctor_command,
+                                          &completion_command, &manual_command};
 const size_t n_commands = ARRAY_LEN(commands);
 
 const struct role *role_find(const char *name)

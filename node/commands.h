@@ -28,6 +28,7 @@ void help_print_role(const struct role *role);
 /* `leat help TOPIC`; the exit status: 2 for a topic that does not exist. */
 int help_topic(const char *topic);
 
-extern const struct command publish_command, status_command, completion_command, manual_command;
+extern const struct command publish_command, status_command, doctor_command, completion_command,
+    manual_command;
 
 #endif

@@ -161,7 +161,7 @@ static void description_print(void)
 }
 
 /* All that the flags say, before any port is opened or any file made. */
-static enum rc read_flags(struct node *n, struct err *err)
+enum rc node_read_flags(struct node *n, struct err *err)
 {
     enum rc rc = check_network(n, err);
 
@@ -180,7 +180,7 @@ static enum rc read_flags(struct node *n, struct err *err)
 
 static enum rc start(struct node *n, struct err *err)
 {
-    enum rc rc = read_flags(n, err);
+    enum rc rc = node_read_flags(n, err);
 
     if (rc == RC_OK)
         rc = make_dirs(n->data_dir, err);

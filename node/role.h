@@ -60,6 +60,10 @@ extern const struct role role_gateway, role_orchestrator, role_transcoder, role_
 /* From a drain's end: leaves the loop. */
 void node_stopped(struct node *n);
 
+/* All that the flags say becomes n->data_dir, n->admin_addr and n->running; nothing is opened or
+ * made. What there is of them is freed by the caller, also after an error. */
+MUST_CHECK enum rc node_read_flags(struct node *n, struct err *err);
+
 void node_set_verbosity(struct node *n, int64_t v);
 
 /* The role cannot go on: logs the sentence, ends with status 1. */

@@ -14,7 +14,7 @@ from leatnet import RELEASE, SANITIZED, SLOW, free_port, wait_for
 
 SECRET = "the secret of test_command"
 ROLES = ["up", "gateway", "orchestrator", "transcoder"]
-COMMANDS = ["publish", "status", "completion", "manual"]
+COMMANDS = ["publish", "status", "doctor", "completion", "manual"]
 
 
 def run(*argv, seconds=15):
