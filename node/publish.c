@@ -339,8 +339,10 @@ static int run_publish(int argc, char **argv)
     uint64_t count;
 
     for (int i = 0; i < argc; i++) {
-        const char *arg = argv[i] + (strncmp(argv[i], "--", 2) == 0);
+        const char *arg = argv[i];
 
+        if (strncmp(arg, "--", 2) == 0)
+            arg++;
         if (strcmp(arg, "-picture") == 0)
             picture = true;
         else if (strcmp(arg, "-loop") == 0)
