@@ -1,5 +1,6 @@
 """/metrics: the network's names with their types, bounds and label sets."""
 import re
+import socket
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -87,3 +88,18 @@ def test_a_lost_segment_counts(network, segments):
         assert refusal.code == 503
     assert gateway.metric("livepeer_success_rate") == 0
     assert gateway.metric("livepeer_segment_transcoded_total") == 0
+
+
+def test_a_pusher_that_leaves_counts(network, segments):
+    """The orchestrator takes the connection and says nothing, so that the push waits."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        gateway = network.gateway(flags=["-orchAddr", f"127.0.0.1:{silent.getsockname()[1]}"])
+        host, port = gateway.status()["http_addr"].rsplit(":", 1)
+        with socket.create_connection((host, int(port))) as pusher:
+            pusher.sendall(b"PUT /live/movie/0.ts HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n"
+                           % len(segments[0]) + segments[0])
+            wait_for(lambda: [s for s in gateway.status()["streams"] if s["in_flight"]], 20 * SLOW,
+                     "the segment to be on its way")
+        wait_for(lambda: gateway.metric("livepeer_http_client_timeout_1") == 1, 20 * SLOW,
+                 "the pusher to be missed")
+        assert gateway.metric("livepeer_http_client_timeout_2") == 0
