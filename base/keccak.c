@@ -81,7 +81,7 @@ __attribute__((target("bmi,bmi2"))) static void permute_bmi(uint64_t state[25])
 
 static void permute(uint64_t state[25])
 {
-    if (__builtin_cpu_supports("bmi2"))
+    if (__builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2"))
         permute_bmi(state);
     else
         permute_with(state);

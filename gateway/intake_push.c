@@ -191,8 +191,8 @@ static void note_change(struct live *l, struct segment *s)
 
     s->reinit = !first &&
                 (!same_size(&l->last_video, &s->video) || !same_size(&l->last_audio, &s->audio));
-    s->discontinuity = s->reinit ||
-                       (!first && llabs(s->first_pts - l->last_end_pts) > TICKS_PER_SECOND / 5);
+    s->discontinuity = s->reinit || (!first && llabs(ticks_apart(s->first_pts, l->last_end_pts)) >
+                                                   TICKS_PER_SECOND / 5);
     track_cleanup(&l->last_video);
     track_cleanup(&l->last_audio);
     l->last_video = track_ref(&s->video);

@@ -295,10 +295,10 @@ static int deadline_ms(const struct live *l, const struct segment *s)
     int duration = segment_duration_ms(s);
 
     /* A pusher waits for its answer as long as the reference's attempts may take; a live
-     * rendition is of no use once its source has left the window. */
+     * rendition is of no use once its source has left the window, which counts pieces. */
     if (l->ingest == INGEST_PUSH)
         return l->g->conf.max_attempts * MAX(8000, 4 * duration) * l->timeout_multiplier;
-    return MAX(8000, (HLS_WINDOW - 1) * duration);
+    return MAX(8000, (HLS_WINDOW - 1) * duration / (int)(s->n_cuts + 1));
 }
 
 static void transcode(struct live *l, struct segment *s, const struct pushed *p)
@@ -341,6 +341,8 @@ static void transcode_when_whole(struct live *l, struct segment *s)
 
     if (whole)
         transcode(l, whole, NULL);
+    else if (!s->cut_short)
+        live_trouble(l, s->msn, "not transcoded: its key frame is too far back, or was dropped");
     segment_unref(&whole);
 }
 
@@ -455,6 +457,8 @@ static void tell_if_too_long(struct live *l, const struct segment *s)
     int target_s = playback_target_s(l->out);
     char text[TROUBLE_TEXT_MAX];
 
+    if (s->container != CONTAINER_TS)
+        return; /* is not listed */
     if (l->told_too_long || (s->duration + TICKS_PER_SECOND / 2) / TICKS_PER_SECOND <= target_s)
         return;
     l->told_too_long = true;
@@ -750,6 +754,7 @@ void live_free(struct live *l)
         return;
     if (l->reading) { /* the store's answer still comes, to on_numbers */
         l->dropped = true;
+        timer_stop(l->timer); /* the name may be another's by then */
         return;
     }
     abandon_waiters(l);

@@ -58,7 +58,7 @@ enum outcome {
     OUTCOME_GOOD,
     OUTCOME_BAD_INPUT, /* the segment's own fault: nobody is to blame */
     OUTCOME_FAILED,    /* suspended, leaves the pool */
-    OUTCOME_CANCELLED  /* another was faster */
+    OUTCOME_CANCELLED  /* another was faster, or nobody waits any more */
 };
 /* round_trip_ms counts for OUTCOME_GOOD and, as a lower bound, for OUTCOME_CANCELLED. */
 void routing_done(struct routing *r, struct session *s, enum outcome outcome, int64_t round_trip_ms,

@@ -181,7 +181,10 @@ static void start_child(struct child *c)
     c->process = process_start(c->up->node->loop, &conf, &err);
     if (!c->process) {
         log_peer(NULL, "%s cannot be started: %s", c->name, err.text);
-        timer_start(c->restart, RESTART_MAX_MS);
+        if (++c->start_failures == MAX_START_FAILURES)
+            give_up_on(c);
+        else
+            timer_start(c->restart, RESTART_MAX_MS);
     }
 }
 

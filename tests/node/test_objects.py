@@ -12,7 +12,7 @@ BODY = os.urandom(3 << 20)
 
 
 def tool():
-    build = os.environ.get("LEAT_BUILD", pathlib.Path(__file__).parents[2] / "build")
+    build = os.environ.get("LEAT_BUILD_SANITIZED", pathlib.Path(__file__).parents[2] / "build")
     return pathlib.Path(build) / "store" / "object_tool"
 
 
