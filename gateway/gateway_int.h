@@ -31,6 +31,8 @@ struct gateway {
     bool let_go; /* orchestrators were told; a moment for the calls to leave */
     void (*on_drained)(void *arg);
     void *drained_arg;
+    int64_t share_done; /* summed over the n_sharing streams that have results: SHARE_ONE each */
+    size_t n_sharing;
     size_t n_asked;           /* streams the auth webhook is asked about */
     size_t pushed_bytes;      /* held by pushes until their answer is out */
     struct log_limit refused; /* publishers for whom there was no room */

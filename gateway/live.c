@@ -248,30 +248,34 @@ static void list_renditions(struct live *l, struct job *j)
     l->done_by.ratio = (double)j->round_trip_ms / segment_duration_ms(s);
 }
 
-/* The mean over all streams that have results. */
-static void tell_success_rate(struct gateway *g)
+/* --- the mean, over all streams that have results, of what was transcoded of each --- */
+
+static int64_t share_done(const struct live *l)
 {
-    size_t at = 0, n = 0;
-    double sum = 0;
-    void *value;
+    return (int64_t)__builtin_popcount(l->recent) * SHARE_ONE / l->n_recent;
+}
 
-    while (map_next(g->lives, &at, NULL, &value)) {
-        const struct live *l = value;
-
-        if (l->state == LIVE_ENDED || !l->n_recent)
-            continue;
-        sum += (double)__builtin_popcount(l->recent) / l->n_recent;
-        n++;
-    }
-    if (n)
-        metric_success_rate(sum / (double)n);
+static void leave_mean(struct live *l)
+{
+    if (!l->n_recent)
+        return;
+    l->g->share_done -= share_done(l);
+    l->g->n_sharing--;
+    l->n_recent = 0;
 }
 
 static void note_outcome(struct live *l, bool done)
 {
+    int n = MIN(l->n_recent + 1, (int)RECENT_SEGMENTS);
+
+    if (l->state == LIVE_ENDED)
+        return; /* it left the mean */
+    leave_mean(l);
     l->recent = (l->recent << 1 | done) & ((1u << RECENT_SEGMENTS) - 1);
-    l->n_recent = MIN(l->n_recent + 1, (int)RECENT_SEGMENTS);
-    tell_success_rate(l->g);
+    l->n_recent = n;
+    l->g->share_done += share_done(l);
+    l->g->n_sharing++;
+    metric_success_rate((double)l->g->share_done / SHARE_ONE / (double)l->g->n_sharing);
 }
 
 static void finish_when_empty(struct live *l);
@@ -557,6 +561,7 @@ static void finish(struct live *l)
         l->publisher = NULL;
     }
     flush(l);
+    leave_mean(l);
     viewers_end(&l->viewers);
     playback_rendition_end(l->out, l->source_rendition);
     l->ending = true;

@@ -29,6 +29,7 @@ enum {
     PUSH_IDLE_MS = 60 * 1000,   /* video.md 9.3: a push stream ends 60 s after its last */
     PUSH_QUIET_MS = 10 * 1000,  /* a push stream so long without one makes room for others */
     RECENT_SEGMENTS = 30,       /* that a stream's success rate looks back */
+    SHARE_ONE = 1 << 20,        /* all of them were transcoded */
     ENDED_SHOWN_MS = 60 * 1000, /* on the page */
     STALL_MS = 20 * 1000        /* a publisher without a key frame for so long is cut */
 };

@@ -206,16 +206,24 @@ static void write_file(void *arg)
     free(tmp);
 }
 
-static void file_written(void *arg, bool cancelled)
+/* A helper thread is done with j. False: nobody goes on with it. */
+static bool is_back(struct job *j, bool cancelled)
 {
-    struct job *j = arg;
-
     j->in_thread = false;
     if (!j->objects)
         job_free(j);
     else if (cancelled)
         tried(j, &(struct err){RC_CANCELLED, "the node stops"});
     else
+        return true;
+    return false;
+}
+
+static void file_written(void *arg, bool cancelled)
+{
+    struct job *j = arg;
+
+    if (is_back(j, cancelled))
         tried(j, j->err.code == RC_OK ? NULL : &j->err);
 }
 
@@ -389,12 +397,7 @@ static void body_hashed(void *arg, bool cancelled)
 {
     struct job *j = arg;
 
-    j->in_thread = false;
-    if (!j->objects)
-        job_free(j);
-    else if (cancelled)
-        tried(j, &(struct err){RC_CANCELLED, "the node stops"});
-    else
+    if (is_back(j, cancelled))
         send_put(j);
 }
 
