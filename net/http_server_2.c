@@ -583,6 +583,8 @@ static void heard(struct http_conn *c)
     struct http2 *h = c->as.h2;
 
     h->heard_ms = conn_now_ms(c);
+    if (!h->pinged_ms)
+        return; /* as nearly always: nobody was told of a silence */
     h->pinged_ms = 0;
     h->ping_late = false;
     tell_watchers(c, false);
