@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from clips import make_clips
+from codec_util import Template
 from leatnet import Network
 
 
@@ -39,3 +40,17 @@ def segments(tmp_path_factory):
          "segment", "-segment_time", "2", "-segment_format", "mpegts", str(folder / "%d.ts")],
         check=True)
     return [Path(folder / f"{n}.ts").read_bytes() for n in range(8)]
+
+
+@pytest.fixture(scope="module")
+def template():
+    """A running leat-codec."""
+    with Template() as t:
+        yield t
+
+
+@pytest.fixture
+def session(template):
+    s = template.open()
+    yield s
+    s.close()

@@ -3,22 +3,9 @@ import struct
 
 import pytest
 
-from codec_util import (P240, P360, TONE, Template, cut_segments, ffmpeg, frame_numbers,
+from codec_util import (P240, P360, TONE, cut_segments, ffmpeg, frame_numbers,
                         frame_times, one_segment, packets, pattern, picture, picture_bytes,
                         probe, profile, streams, underflows, video_bits)
-
-
-@pytest.fixture(scope="module")
-def template():
-    with Template() as t:
-        yield t
-
-
-@pytest.fixture
-def session(template):
-    s = template.open()
-    yield s
-    s.close()
 
 
 @pytest.fixture(scope="module")

@@ -1,21 +1,8 @@
 """What leat-codec reads: codecs, containers, pixel formats and sound (video.md 6.2, 12)."""
 import pytest
 
-from codec_util import (P240, TONE, Template, ffmpeg, frame_numbers, frame_times, packets, pattern,
+from codec_util import (P240, TONE, ffmpeg, frame_numbers, frame_times, packets, pattern,
                         picture, picture_bytes, probe, profile, streams)
-
-
-@pytest.fixture(scope="module")
-def template():
-    with Template() as t:
-        yield t
-
-
-@pytest.fixture
-def session(template):
-    s = template.open()
-    yield s
-    s.close()
 
 
 @pytest.fixture(scope="module")
