@@ -165,6 +165,20 @@ enum rc json_flag(json_t *v, void *out, int64_t max, struct err *err)
     return RC_OK;
 }
 
+/* --- members, for show --- */
+
+const char *json_member_text(const json_t *object, const char *key)
+{
+    const char *s = json_string_value(json_object_get(object, key));
+
+    return s ? s : "";
+}
+
+json_int_t json_member_int(const json_t *object, const char *key)
+{
+    return json_integer_value(json_object_get(object, key));
+}
+
 /* --- writer --- */
 
 struct json_out json_out_of(struct buf *to)

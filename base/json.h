@@ -43,6 +43,11 @@ enum rc json_double(json_t *v, void *out, int64_t max, struct err *err);
 /* bool *. */
 enum rc json_flag(json_t *v, void *out, int64_t max, struct err *err);
 
+/* A member for who only shows what is there: "" or 0 when it is absent or of another type. The text
+ * is the object's. */
+const char *json_member_text(const json_t *object, const char *key);
+json_int_t json_member_int(const json_t *object, const char *key);
+
 /* Writer. Keys and texts are escaped; invalid UTF-8 becomes U+FFFD. Check buf_ok() at the end. */
 struct json_out {
     struct buf *to;

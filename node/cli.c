@@ -82,13 +82,6 @@ static json_t *role_status(struct node *n)
     return status ? status : json_object();
 }
 
-static const char *text_of(json_t *object, const char *key)
-{
-    const char *s = json_string_value(json_object_get(object, key));
-
-    return s ? s : "";
-}
-
 /* The stream that began last, of those that are live; "" for none. */
 static const char *newest_stream(json_t *status)
 {
@@ -99,11 +92,11 @@ static const char *newest_stream(json_t *status)
 
     json_array_foreach(json_object_get(status, "streams"), i, stream)
     {
-        since = json_integer_value(json_object_get(stream, "since_ms"));
-        if (since < latest || strcmp(text_of(stream, "state"), "ended") == 0)
+        since = json_member_int(stream, "since_ms");
+        if (since < latest || strcmp(json_member_text(stream, "state"), "ended") == 0)
             continue;
         latest = since;
-        name = text_of(stream, "name");
+        name = json_member_text(stream, "name");
     }
     return name;
 }
@@ -133,7 +126,7 @@ static void answer_manifest_id(struct ask *a)
 
 static void write_manifest(struct json_out *j, json_t *stream)
 {
-    const char *name = text_of(stream, "name");
+    const char *name = json_member_text(stream, "name");
     json_t *rendition;
     size_t i;
 
@@ -141,16 +134,16 @@ static void write_manifest(struct json_out *j, json_t *stream)
     jo_open(j, "Variants", '[');
     json_array_foreach(json_object_get(stream, "renditions"), i, rendition)
     {
-        json_int_t w = json_integer_value(json_object_get(rendition, "width"));
-        json_int_t h = json_integer_value(json_object_get(rendition, "height"));
-        char *uri = xasprintf("%s/%s.m3u8", name, text_of(rendition, "name"));
+        json_int_t w = json_member_int(rendition, "width");
+        json_int_t h = json_member_int(rendition, "height");
+        char *uri = xasprintf("%s/%s.m3u8", name, json_member_text(rendition, "name"));
         char *size = xasprintf("%lldx%lld", (long long)w, (long long)h);
 
         jo_open(j, NULL, '{');
         jo_text(j, "URI", uri);
-        jo_int(j, "Bandwidth", json_integer_value(json_object_get(rendition, "bitrate")));
+        jo_int(j, "Bandwidth", json_member_int(rendition, "bitrate"));
         jo_text(j, "Resolution", size);
-        jo_text(j, "Name", text_of(rendition, "name"));
+        jo_text(j, "Name", json_member_text(rendition, "name"));
         jo_close(j, '}');
         free(uri);
         free(size);
@@ -165,20 +158,19 @@ static void write_streams(struct json_out *j, json_t *status)
     size_t i;
 
     jo_open(j, "Manifests", '{');
-    json_array_foreach(streams, i, stream) if (strcmp(text_of(stream, "state"), "ended") != 0)
-        write_manifest(j, stream);
+    json_array_foreach(streams, i, stream) if (strcmp(json_member_text(stream, "state"), "ended") !=
+                                               0) write_manifest(j, stream);
     jo_close(j, '}');
     jo_open(j, "InternalManifests", '{');
     jo_close(j, '}');
     jo_open(j, "StreamInfo", '{');
     json_array_foreach(streams, i, stream)
     {
-        if (strcmp(text_of(stream, "state"), "ended") == 0)
+        if (strcmp(json_member_text(stream, "state"), "ended") == 0)
             continue;
-        jo_open(j, text_of(stream, "name"), '{');
-        jo_int(j, "SourceBytes", json_integer_value(json_object_get(stream, "source_bytes")));
-        jo_int(j, "TranscodedBytes",
-               json_integer_value(json_object_get(stream, "transcoded_bytes")));
+        jo_open(j, json_member_text(stream, "name"), '{');
+        jo_int(j, "SourceBytes", json_member_int(stream, "source_bytes"));
+        jo_int(j, "TranscodedBytes", json_member_int(stream, "transcoded_bytes"));
         jo_close(j, '}');
     }
     jo_close(j, '}');
@@ -217,8 +209,8 @@ static void write_workers(struct json_out *j, json_t *status)
             continue;
         n++;
         jo_open(j, NULL, '{');
-        jo_text(j, "Address", text_of(worker, "name"));
-        jo_int(j, "Capacity", json_integer_value(json_object_get(worker, "capacity")));
+        jo_text(j, "Address", json_member_text(worker, "name"));
+        jo_int(j, "Capacity", json_member_int(worker, "capacity"));
         jo_close(j, '}');
     }
     jo_close(j, ']');

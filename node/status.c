@@ -33,18 +33,6 @@ static void on_done(int status, const struct http_headers *h, struct blob *body,
     loop_stop(q->loop);
 }
 
-static const char *text_of(json_t *object, const char *key)
-{
-    const char *s = json_string_value(json_object_get(object, key));
-
-    return s ? s : "";
-}
-
-static long long number_of(json_t *object, const char *key)
-{
-    return (long long)json_integer_value(json_object_get(object, key));
-}
-
 static double real_of(json_t *object, const char *key)
 {
     return json_number_value(json_object_get(object, key));
@@ -76,7 +64,7 @@ static struct words length_words(long long ms)
 
 static struct words since_words(json_t *object, const char *key)
 {
-    return length_words(clock_wall_ms() - number_of(object, key));
+    return length_words(clock_wall_ms() - json_member_int(object, key));
 }
 
 static struct words rate_words(long long bits_per_s)
@@ -132,13 +120,13 @@ static void print_renditions(struct buf *out, json_t *renditions)
 
     json_array_foreach(renditions, i, r)
     {
-        const char *by = text_of(r, "orchestrator");
+        const char *by = json_member_text(r, "orchestrator");
 
-        table_cell(t, "%s", text_of(r, "name"));
-        table_cell(t, "%lldx%lld", number_of(r, "width"), number_of(r, "height"));
-        table_cell(t, "%s", rate_words(number_of(r, "bitrate")).text);
-        table_cell(t, "%lld", number_of(r, "last_segment"));
-        table_cell(t, "%lld", number_of(r, "gaps"));
+        table_cell(t, "%s", json_member_text(r, "name"));
+        table_cell(t, "%lldx%lld", json_member_int(r, "width"), json_member_int(r, "height"));
+        table_cell(t, "%s", rate_words(json_member_int(r, "bitrate")).text);
+        table_cell(t, "%lld", json_member_int(r, "last_segment"));
+        table_cell(t, "%lld", json_member_int(r, "gaps"));
         table_cell(t, "%s", by[0] ? without_scheme(by) : "the publisher");
         table_cell(t, "%s", ratio_words(r, "ratio").text);
     }
@@ -155,12 +143,12 @@ static void print_orchestrators(struct buf *out, json_t *orchestrators)
 
     json_array_foreach(orchestrators, i, o)
     {
-        table_cell(t, "%s", without_scheme(text_of(o, "uri")));
-        table_cell(t, "%s", text_of(o, "state"));
-        table_cell(t, "%lld ms", number_of(o, "latency_ms"));
-        table_cell(t, "%lld", number_of(o, "segments"));
-        table_cell(t, "%lld", number_of(o, "failures"));
-        table_cell(t, "%s", text_of(o, "reason"));
+        table_cell(t, "%s", without_scheme(json_member_text(o, "uri")));
+        table_cell(t, "%s", json_member_text(o, "state"));
+        table_cell(t, "%lld ms", json_member_int(o, "latency_ms"));
+        table_cell(t, "%lld", json_member_int(o, "segments"));
+        table_cell(t, "%lld", json_member_int(o, "failures"));
+        table_cell(t, "%s", json_member_text(o, "reason"));
     }
     table_print(t, out);
 }
@@ -175,21 +163,22 @@ static void print_troubles(struct buf *out, json_t *troubles)
     json_array_foreach(troubles, i, t)
     {
         buf_printf(out, "  ! %s ago", since_words(t, "at_ms").text);
-        if (number_of(t, "segment") >= 0)
-            buf_printf(out, ", segment %lld", number_of(t, "segment"));
-        buf_printf(out, ": %s\n", text_of(t, "text"));
+        if (json_member_int(t, "segment") >= 0)
+            buf_printf(out, ", segment %lld", json_member_int(t, "segment"));
+        buf_printf(out, ": %s\n", json_member_text(t, "text"));
     }
 }
 
 static void print_stream(struct buf *out, json_t *s)
 {
-    buf_printf(out, "\n%s: %s by %s for %s, %lld segment%s, %lld at work", text_of(s, "name"),
-               text_of(s, "state"), text_of(s, "ingest"), since_words(s, "since_ms").text,
-               number_of(s, "segments"), plural(number_of(s, "segments")),
-               number_of(s, "in_flight"));
-    if (number_of(s, "reconnects"))
-        buf_printf(out, ", returned %lld time%s", number_of(s, "reconnects"),
-                   plural(number_of(s, "reconnects")));
+    buf_printf(out, "\n%s: %s by %s for %s, %lld segment%s, %lld at work",
+               json_member_text(s, "name"), json_member_text(s, "state"),
+               json_member_text(s, "ingest"), since_words(s, "since_ms").text,
+               json_member_int(s, "segments"), plural(json_member_int(s, "segments")),
+               json_member_int(s, "in_flight"));
+    if (json_member_int(s, "reconnects"))
+        buf_printf(out, ", returned %lld time%s", json_member_int(s, "reconnects"),
+                   plural(json_member_int(s, "reconnects")));
     buf_u8(out, '\n');
     print_renditions(out, json_object_get(s, "renditions"));
     print_orchestrators(out, json_object_get(s, "orchestrators"));
@@ -202,12 +191,12 @@ static void print_gateway(struct buf *out, json_t *root)
     size_t i, known = json_array_size(json_object_get(root, "candidates"));
 
     buf_printf(out, "gateway %s: %zu stream%s, %zu orchestrator%s known\n",
-               text_of(root, "version"), json_array_size(streams),
+               json_member_text(root, "version"), json_array_size(streams),
                plural((long long)json_array_size(streams)), known, plural((long long)known));
     buf_printf(out, "publish to rtmp://%s/live/NAME, watch http://%s/play/NAME\n",
-               text_of(root, "rtmp_addr"), text_of(root, "http_addr"));
-    if (text_of(root, "candidates_trouble")[0])
-        buf_printf(out, "! %s\n", text_of(root, "candidates_trouble"));
+               json_member_text(root, "rtmp_addr"), json_member_text(root, "http_addr"));
+    if (json_member_text(root, "candidates_trouble")[0])
+        buf_printf(out, "! %s\n", json_member_text(root, "candidates_trouble"));
     json_array_foreach(streams, i, s) print_stream(out, s);
 }
 
@@ -223,12 +212,12 @@ static void print_sessions(struct buf *out, json_t *sessions)
 
     json_array_foreach(sessions, i, s)
     {
-        table_cell(t, "%s", text_of(s, "manifest"));
-        table_cell(t, "%s", text_of(s, "gateway"));
-        table_cell(t, "%s", text_of(s, "worker"));
+        table_cell(t, "%s", json_member_text(s, "manifest"));
+        table_cell(t, "%s", json_member_text(s, "gateway"));
+        table_cell(t, "%s", json_member_text(s, "worker"));
         table_cell(t, "%s", since_words(s, "since_ms").text);
-        table_cell(t, "%lld", number_of(s, "segments"));
-        table_cell(t, "%lld", number_of(s, "failures"));
+        table_cell(t, "%lld", json_member_int(s, "segments"));
+        table_cell(t, "%lld", json_member_int(s, "failures"));
         table_cell(t, "%s", ratio_words(s, "ratio").text);
     }
     table_print(t, out);
@@ -244,13 +233,14 @@ static void print_workers(struct buf *out, json_t *workers)
 
     json_array_foreach(workers, i, w)
     {
-        table_cell(t, "%s", text_of(w, "name"));
-        table_cell(t, "%s", text_of(w, "state"));
+        table_cell(t, "%s", json_member_text(w, "name"));
+        table_cell(t, "%s", json_member_text(w, "state"));
         table_cell(t, "%s", since_words(w, "since_ms").text);
-        table_cell(t, "%lld of %lld", number_of(w, "sessions"), number_of(w, "capacity"));
-        table_cell(t, "%lld", number_of(w, "done"));
-        table_cell(t, "%lld", number_of(w, "failed"));
-        table_cell(t, "%s", text_of(w, "last_failure"));
+        table_cell(t, "%lld of %lld", json_member_int(w, "sessions"),
+                   json_member_int(w, "capacity"));
+        table_cell(t, "%lld", json_member_int(w, "done"));
+        table_cell(t, "%lld", json_member_int(w, "failed"));
+        table_cell(t, "%s", json_member_text(w, "last_failure"));
     }
     table_print(t, out);
 }
@@ -264,7 +254,7 @@ static void print_refusals(struct buf *out, json_t *refusals)
         buf_u8(out, '\n');
     json_array_foreach(refusals, i, r)
         buf_printf(out, "  ! %s ago, %s was refused: %s\n", since_words(r, "at_ms").text,
-                   text_of(r, "peer"), text_of(r, "text"));
+                   json_member_text(r, "peer"), json_member_text(r, "text"));
 }
 
 static void print_orchestrator(struct buf *out, json_t *root)
@@ -272,13 +262,14 @@ static void print_orchestrator(struct buf *out, json_t *root)
     json_t *workers = json_object_get(root, "workers");
 
     buf_printf(out, "orchestrator %s%s: %zu of %lld sessions, %lld segment%s at work, %s held\n",
-               text_of(root, "version"),
+               json_member_text(root, "version"),
                json_is_true(json_object_get(root, "draining")) ? ", leaving" : "",
-               json_array_size(json_object_get(root, "sessions")), number_of(root, "max_sessions"),
-               number_of(root, "tasks"), plural(number_of(root, "tasks")),
-               bytes_words(number_of(root, "held_bytes")).text);
-    buf_printf(out, "announces %s, listens on %s\n", text_of(root, "service_uri"),
-               text_of(root, "addr"));
+               json_array_size(json_object_get(root, "sessions")),
+               json_member_int(root, "max_sessions"), json_member_int(root, "tasks"),
+               plural(json_member_int(root, "tasks")),
+               bytes_words(json_member_int(root, "held_bytes")).text);
+    buf_printf(out, "announces %s, listens on %s\n", json_member_text(root, "service_uri"),
+               json_member_text(root, "addr"));
     if (!json_array_size(workers))
         buf_printf(out, "! no worker is here: nothing can be transcoded\n");
     print_workers(out, workers);
@@ -292,18 +283,19 @@ static void print_transcoder(struct buf *out, json_t *root)
 {
     json_t *codec = json_object_get(root, "codec");
 
-    buf_printf(out, "transcoder %s: works for %s\n", text_of(root, "version"),
-               text_of(root, "orchestrator"));
-    if (text_of(root, "trouble")[0])
-        buf_printf(out, "! %s\n", text_of(root, "trouble"));
-    buf_printf(out, "  streams      %lld of %lld\n", number_of(root, "streams"),
-               number_of(root, "capacity"));
+    buf_printf(out, "transcoder %s: works for %s\n", json_member_text(root, "version"),
+               json_member_text(root, "orchestrator"));
+    if (json_member_text(root, "trouble")[0])
+        buf_printf(out, "! %s\n", json_member_text(root, "trouble"));
+    buf_printf(out, "  streams      %lld of %lld\n", json_member_int(root, "streams"),
+               json_member_int(root, "capacity"));
     buf_printf(out, "  segments     %lld at work, %lld done, %lld failed\n",
-               number_of(root, "running"), number_of(root, "done"), number_of(root, "failed"));
-    buf_printf(out, "  connection   lost %lld time%s\n", number_of(root, "reconnects"),
-               plural(number_of(root, "reconnects")));
-    buf_printf(out, "  leat-codec   %lld running, %lld crashed\n", number_of(codec, "children"),
-               number_of(codec, "crashed"));
+               json_member_int(root, "running"), json_member_int(root, "done"),
+               json_member_int(root, "failed"));
+    buf_printf(out, "  connection   lost %lld time%s\n", json_member_int(root, "reconnects"),
+               plural(json_member_int(root, "reconnects")));
+    buf_printf(out, "  leat-codec   %lld running, %lld crashed\n",
+               json_member_int(codec, "children"), json_member_int(codec, "crashed"));
 }
 
 /* --- the answer --- */
@@ -345,7 +337,7 @@ static int print_answer(struct blob *answer, bool as_json)
         fprintf(stderr, "leat status: %s\n", err.text);
         return 1;
     }
-    while (i < ARRAY_LEN(printers) && strcmp(text_of(root, "role"), printers[i].role) != 0)
+    while (i < ARRAY_LEN(printers) && strcmp(json_member_text(root, "role"), printers[i].role) != 0)
         i++;
     if (as_json || i == ARRAY_LEN(printers))
         print_json(root);
